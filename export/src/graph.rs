@@ -1,0 +1,397 @@
+//! The compiler's graph: what an ONNX model means, with every shape known and constants in place.
+//!
+//! Two dialects share these types.
+//!
+//! * **ONNX dialect**: made by [`crate::onnx`]. Layout is ONNX's (`N, C, spatial…`; weights `M, C/g, kH, kW`),
+//!   all values between `Dequantize` and `Quantize` nodes are `F32`.
+//! * **Quantised dialect**: made by [`crate::passes::lower_qdq`] or [`crate::quantize`]. Same layout, but a node whose
+//!   inputs and output are `I8` values *is* its integer form: its meaning is the literal
+//!   `DequantizeLinear → op → QuantizeLinear` chain with the values' [`Quantization`]s.
+//!
+//! Every node has exactly one output. Batch is an ordinary leading dimension, fixed at import.
+
+use serde::Serialize;
+
+/// Index of a [`Value`] in [`Graph::values`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+pub struct ValueId(pub usize);
+
+/// Element type of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// IEEE-754 single.
+    F32,
+    /// Signed byte; the only type of quantised activations inside the compiler.
+    I8,
+    /// Unsigned byte; only at the graph's border and in constants.
+    U8,
+    /// Biases.
+    I32,
+    /// Shapes and indices; constants only.
+    I64,
+}
+
+/// Contents of a constant, row-major.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Data {
+    /// Single-precision values.
+    F32(Vec<f32>),
+    /// Signed bytes.
+    I8(Vec<i8>),
+    /// Unsigned bytes.
+    U8(Vec<u8>),
+    /// 32-bit integers.
+    I32(Vec<i32>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+}
+
+impl Data {
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Data::F32(_) => DType::F32,
+            Data::I8(_) => DType::I8,
+            Data::U8(_) => DType::U8,
+            Data::I32(_) => DType::I32,
+            Data::I64(_) => DType::I64,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::F32(v) => v.len(),
+            Data::I8(v) => v.len(),
+            Data::U8(v) => v.len(),
+            Data::I32(v) => v.len(),
+            Data::I64(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Affine quantisation: `real = scale · (q − zero_point)`.
+///
+/// One scale for the whole tensor, or one for each index along `axis` (weights and biases only; zero points are then 0).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Quantization {
+    /// Positive and finite; one entry, or `shape[axis]` entries.
+    pub scales: Vec<f32>,
+    /// In the value's own integer type; 0 for weights and biases.
+    pub zero_point: i32,
+    /// `None` for per-tensor.
+    pub axis: Option<usize>,
+}
+
+impl Quantization {
+    /// Per-tensor quantisation.
+    pub fn per_tensor(scale: f32, zero_point: i32) -> Self {
+        Quantization { scales: vec![scale], zero_point, axis: None }
+    }
+}
+
+/// One tensor: an input, an output, a constant or an intermediate result.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Name in the ONNX file (or derived from it); unique in the graph.
+    pub name: String,
+    /// Dimensions, all known.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub dtype: DType,
+    /// How integers map to reals; `None` for floats and plain integers.
+    pub quantization: Option<Quantization>,
+    /// Contents, for constants.
+    pub data: Option<Data>,
+}
+
+impl Value {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Bounds applied to a node's real-valued result before it is stored (fused Relu, Relu6, Clip).
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Clamp {
+    /// Lower bound; `-inf` for none.
+    pub min: f32,
+    /// Upper bound; `inf` for none.
+    pub max: f32,
+}
+
+impl Clamp {
+    /// No bounds.
+    pub const NONE: Clamp = Clamp { min: f32::NEG_INFINITY, max: f32::INFINITY };
+    /// `max(0, x)`.
+    pub const RELU: Clamp = Clamp { min: 0.0, max: f32::INFINITY };
+
+    /// Whether the clamp changes nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Clamp::NONE
+    }
+
+    /// `self` applied first, then `next`.
+    pub fn then(self, next: Clamp) -> Clamp {
+        let bound = |x: f32| x.max(next.min).min(next.max);
+        Clamp { min: bound(self.min), max: bound(self.max) }
+    }
+}
+
+/// Spatial window of a 2-D convolution or pooling, in ONNX's terms. One-dimensional operators use height 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Window {
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Strides, height and width.
+    pub strides: [usize; 2],
+    /// Dilations, height and width.
+    pub dilations: [usize; 2],
+    /// Padding: top, left, bottom, right. `auto_pad` and `ceil_mode` are resolved to explicit pads.
+    pub pads: [usize; 4],
+}
+
+/// Pooling functions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Pool {
+    /// Maximum; padding never wins.
+    Max,
+    /// Mean; with `count_include_pad` the divisor is always the whole kernel.
+    Average {
+        /// Whether padding counts in the divisor.
+        count_include_pad: bool,
+    },
+}
+
+/// Element-wise functions of one variable.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub enum Unary {
+    /// Relu, Relu6, Clip.
+    Clamp(Clamp),
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x < 0 ? alpha·x : x`.
+    LeakyRelu {
+        /// Slope below zero.
+        alpha: f32,
+    },
+    /// `clamp(alpha·x + beta, 0, 1)`.
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Offset.
+        beta: f32,
+    },
+    /// `x · clamp(x/6 + 1/2, 0, 1)`.
+    HardSwish,
+}
+
+/// Element-wise functions of two variables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Binary {
+    /// `a + b`.
+    Add,
+    /// `a − b`.
+    Sub,
+    /// `a · b`.
+    Mul,
+    /// `a / b`; float only.
+    Div,
+}
+
+/// What a node computes. Input order is given with each operator.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Op {
+    /// `x [N,C,H,W]`, `w [M,C/g,kH,kW]`, optional `b [M]` → `[N,M,oH,oW]`.
+    Conv2d {
+        /// Kernel, strides, dilations, pads.
+        window: Window,
+        /// Groups; `g = C` is depthwise.
+        groups: usize,
+        /// Fused activation.
+        clamp: Clamp,
+    },
+    /// `x [rows, K]`, `w [M, K]`, optional `b [M]` → `[rows, M]`: Gemm or MatMul with constant weights.
+    FullyConnected {
+        /// Fused activation.
+        clamp: Clamp,
+    },
+    /// `a`, `b`, with ONNX's (numpy's) broadcasting.
+    Binary {
+        /// The function.
+        op: Binary,
+        /// Fused activation.
+        clamp: Clamp,
+    },
+    /// `x [N,C,H,W]` → `[N,C,oH,oW]`. Global pooling is a window of the whole plane.
+    Pool {
+        /// Which.
+        pool: Pool,
+        /// Kernel, strides, dilations, pads.
+        window: Window,
+    },
+    /// `x`, element-wise.
+    Unary(Unary),
+    /// Along one axis (opset < 13 semantics are resolved to this at import).
+    Softmax {
+        /// Axis, non-negative.
+        axis: usize,
+    },
+    /// Same elements, new shape (Reshape, Flatten, Squeeze, Unsqueeze): the output value's shape.
+    Reshape,
+    /// Permutes axes: output axis `i` is input axis `perm[i]`.
+    Transpose {
+        /// The permutation.
+        perm: Vec<usize>,
+    },
+    /// Constant padding, per axis.
+    Pad {
+        /// Elements added before, per axis.
+        before: Vec<usize>,
+        /// Elements added after, per axis.
+        after: Vec<usize>,
+        /// The real value of the padding.
+        value: f32,
+    },
+    /// All inputs, along one axis.
+    Concat {
+        /// Axis, non-negative.
+        axis: usize,
+    },
+    /// `F32` → `I8`/`U8` by the output's quantisation.
+    Quantize,
+    /// `I8`/`U8`/`I32` → `F32` by the input's quantisation.
+    Dequantize,
+    /// Per-channel `scale·(x − mean)/√(variance + ε) + bias` along axis 1. Inputs: `x, scale, bias, mean, variance`.
+    BatchNorm {
+        /// ε.
+        epsilon: f32,
+    },
+    /// Same real values in another quantisation (`I8`/`U8` → `I8`/`U8`).
+    Requantize,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Name in the ONNX file, or derived from its output.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Operands, in the operator's order.
+    pub inputs: Vec<ValueId>,
+    /// Result.
+    pub output: ValueId,
+}
+
+/// A whole model, nodes in execution order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Model name.
+    pub name: String,
+    /// All tensors; [`ValueId`] indexes them.
+    pub values: Vec<Value>,
+    /// Operations in topological order.
+    pub nodes: Vec<Node>,
+    /// Inputs, in ONNX order (initialisers excluded).
+    pub inputs: Vec<ValueId>,
+    /// Outputs, in ONNX order.
+    pub outputs: Vec<ValueId>,
+}
+
+impl std::ops::Index<ValueId> for Graph {
+    type Output = Value;
+    fn index(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+}
+
+impl std::ops::IndexMut<ValueId> for Graph {
+    fn index_mut(&mut self, id: ValueId) -> &mut Value {
+        &mut self.values[id.0]
+    }
+}
+
+impl Graph {
+    /// Adds a value and returns its id.
+    pub fn add_value(&mut self, value: Value) -> ValueId {
+        self.values.push(value);
+        ValueId(self.values.len() - 1)
+    }
+
+    /// Adds a constant and returns its id.
+    pub fn add_constant(
+        &mut self,
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        data: Data,
+        quantization: Option<Quantization>,
+    ) -> ValueId {
+        let dtype = data.dtype();
+        self.add_value(Value { name: name.into(), shape, dtype, quantization, data: Some(data) })
+    }
+
+    /// Index of the node that produces `id`, if any.
+    pub fn producer(&self, id: ValueId) -> Option<usize> {
+        self.nodes.iter().position(|n| n.output == id)
+    }
+
+    /// Indices of the nodes that read `id`, in order; a node that reads it twice appears once.
+    pub fn consumers(&self, id: ValueId) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&id)).collect()
+    }
+
+    /// Whether `id` is one of the graph's outputs.
+    pub fn is_output(&self, id: ValueId) -> bool {
+        self.outputs.contains(&id)
+    }
+
+    /// Rewrites every use of `from` (operands and graph outputs) to `to`.
+    pub fn replace_uses(&mut self, from: ValueId, to: ValueId) {
+        for node in &mut self.nodes {
+            for input in &mut node.inputs {
+                if *input == from {
+                    *input = to;
+                }
+            }
+        }
+        for output in &mut self.outputs {
+            if *output == from {
+                *output = to;
+            }
+        }
+    }
+
+    /// Removes nodes whose result nobody uses. Values stay (ids are stable).
+    pub fn remove_dead_nodes(&mut self) {
+        let mut live = vec![false; self.values.len()];
+        for id in &self.outputs {
+            live[id.0] = true;
+        }
+        let mut keep = vec![false; self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if live[node.output.0] {
+                keep[i] = true;
+                for id in &node.inputs {
+                    live[id.0] = true;
+                }
+            }
+        }
+        let mut it = keep.into_iter();
+        self.nodes.retain(|_| it.next().unwrap_or(true));
+    }
+}
