@@ -1,1 +1,15 @@
+//! From a trained ONNX model to a Kinglet plan and its proof: import, quantise, compile, run, emulate, verify.
+//!
+//! The way of the data, one module an arrow:
+//! [`onnx`] → [`passes`] → ([`quantize`]) → [`compile`] → [`emulate`]; [`cli`] is the `kinglet` command over them.
 
+pub mod cli;
+pub mod compile;
+pub mod emulate;
+pub mod files;
+pub mod graph;
+pub mod onnx;
+pub mod passes;
+pub mod quantize;
+pub mod setup;
+pub mod train;

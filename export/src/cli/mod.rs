@@ -1,0 +1,60 @@
+//! The `kinglet` command line: one file a subcommand.
+
+mod bench;
+mod compile;
+mod demo;
+mod emulate;
+mod inspect;
+mod quantize;
+mod run;
+mod setup;
+mod test;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Runs compressed neural networks on microcontrollers: compiles ONNX to a plan and proves it in an emulator.
+#[derive(Parser)]
+#[command(name = "kinglet", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Quantize(quantize::Args),
+    Compile(compile::Args),
+    Run(run::Args),
+    Emulate(emulate::Args),
+    Verify(verify::Args),
+    Bench(bench::Args),
+    Demo(demo::Args),
+    Test(test::Args),
+    Setup(setup::Args),
+}
+
+/// Parses the command line, runs the subcommand, prints a failure to stderr and turns it into the exit code.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Quantize(args) => quantize::run(args),
+        Command::Compile(args) => compile::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Emulate(args) => emulate::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Setup(args) => setup::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Files in and out: `.npy`/`.npz` tensors, and outputs that are either whole or absent.
