@@ -8,6 +8,7 @@ pub mod compile;
 pub mod emulate;
 pub mod files;
 pub mod graph;
+pub mod host;
 pub mod onnx;
 pub mod passes;
 pub mod quantize;
