@@ -82,8 +82,11 @@ fn moves_nothing(shape: &[usize], perm: &[usize]) -> bool {
     long.is_sorted()
 }
 
-/// `data` of `shape`, transposed.
-pub(super) fn transpose_data<T: Copy>(data: &[T], shape: &[usize], perm: &[usize]) -> Vec<T> {
+/// `data` of `shape`, transposed: axis `i` of the result is axis `perm[i]` of `data`.
+///
+/// # Panics
+/// `data` has fewer elements than `shape` says.
+pub fn transpose_data<T: Copy>(data: &[T], shape: &[usize], perm: &[usize]) -> Vec<T> {
     let mut strides = vec![1; shape.len()];
     for i in (1..shape.len()).rev() {
         strides[i - 1] = strides[i] * shape[i];

@@ -10,6 +10,7 @@ mod memory;
 mod weights;
 
 pub use image::step_names;
+pub use layout::transpose_data as transpose;
 
 use crate::graph::{Graph, Quantization};
 use crate::host::{HostError, Runner};
