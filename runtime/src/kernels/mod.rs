@@ -9,6 +9,8 @@ mod elementwise;
 mod movement;
 mod pool;
 mod softmax;
+#[cfg(test)]
+mod testing;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 pub use elementwise::{
@@ -49,7 +51,7 @@ pub struct Taps {
     pub start: usize,
     /// One past the last kernel index inside the input.
     pub end: usize,
-    /// Input position of kernel index `start`.
+    /// Input position of kernel index `start`; 0 when there is none.
     pub position: usize,
 }
 
