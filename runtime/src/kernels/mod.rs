@@ -117,9 +117,14 @@ impl Geometry {
         let origin = output.wrapping_mul(stride.get());
         let ceil = |n: usize| n.wrapping_add(dilation.get() - 1) / dilation;
         let start = ceil(pad.saturating_sub(origin)).min(kernel);
-        let end = ceil(input.wrapping_add(pad).saturating_sub(origin))
-            .min(kernel)
-            .max(start);
+        let end = ceil(input.wrapping_add(pad).saturating_sub(origin)).min(kernel);
+        if start >= end {
+            return Taps {
+                start,
+                end: start,
+                position: 0,
+            };
+        }
         let position = origin
             .wrapping_add(start.wrapping_mul(dilation.get()))
             .wrapping_sub(pad);
