@@ -1,0 +1,67 @@
+//! The memory a session works in, and borrowing two parts of it at once.
+
+use crate::format::Span;
+
+/// Bytes aligned as [`crate::Session`] wants them; `N` is the plan's arena length.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub struct Arena<const N: usize>([u8; N]);
+
+impl<const N: usize> Arena<N> {
+    /// A zeroed arena, usable in a `static`.
+    pub const fn new() -> Self {
+        Arena([0; N])
+    }
+
+    /// The bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Default for Arena<N> {
+    fn default() -> Self {
+        Arena::new()
+    }
+}
+
+/// A value aligned to 16 bytes: how a linked-in plan is stored.
+#[repr(C, align(16))]
+pub struct Aligned<T>(pub T);
+
+/// The bytes of `span`.
+pub(crate) fn part(arena: &[u8], span: Span) -> Option<&[u8]> {
+    arena.get(span.range()?)
+}
+
+/// The bytes of `span`, to write.
+pub(crate) fn part_mut(arena: &mut [u8], span: Span) -> Option<&mut [u8]> {
+    arena.get_mut(span.range()?)
+}
+
+/// The bytes of `read` and, to write, those of `write`; `None` when they overlap or lie outside.
+pub(crate) fn parts(arena: &mut [u8], read: Span, write: Span) -> Option<(&[u8], &mut [u8])> {
+    let (read, write) = (read.range()?, write.range()?);
+    if read.end <= write.start {
+        let (low, high) = arena.split_at_mut_checked(write.start)?;
+        Some((low.get(read)?, high.get_mut(..write.end - write.start)?))
+    } else if write.end <= read.start {
+        let (low, high) = arena.split_at_mut_checked(read.start)?;
+        Some((high.get(..read.end - read.start)?, low.get_mut(write)?))
+    } else {
+        None
+    }
+}
+
+/// Copies the bytes of `from` to `to`; they have equal lengths.
+pub(crate) fn copy(arena: &mut [u8], from: Span, to: Span) -> Option<()> {
+    let (from, to) = (from.range()?, to.range()?);
+    if from == to {
+        return Some(());
+    }
+    if from.len() != to.len() || from.end > arena.len() || to.end > arena.len() {
+        return None;
+    }
+    arena.copy_within(from, to.start);
+    Some(())
+}

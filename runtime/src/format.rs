@@ -1,0 +1,539 @@
+//! The plan file, byte by byte: the one definition that the compiler writes and the runtime reads.
+//!
+//! ```text
+//! Header | io records (inputs, then outputs) | names | step records | data (16-byte aligned)
+//! ```
+//!
+//! Everything up to [`Header::core_len`] is the *core*, covered by the CRC; it is what a device links in. Bytes behind
+//! the core are symbols (node names) for people; the runtime ignores them. All integers are little-endian.
+//!
+//! Version policy: [`VERSION`] grows with every change that an older runtime would misread. A runtime reads exactly
+//! its own version and refuses others by name ([`crate::PlanError::Version`]); plans are cheap to compile again.
+
+use zerocopy::little_endian::{F32, I32, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// First bytes of every plan.
+pub const MAGIC: [u8; 8] = *b"KINGLET\0";
+/// Format version written and read by this crate.
+pub const VERSION: u16 = 1;
+/// Most dimensions a tensor may have.
+pub const MAX_RANK: usize = 6;
+/// Alignment of the arena and of packed weights within the file.
+pub const ALIGNMENT: usize = 16;
+/// First byte of the file that the CRC covers: everything behind the CRC field itself.
+pub const CRC_START: usize = 16;
+/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`].
+pub const CRC: crc::Crc<u32, crc::Table<1>> =
+    crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+        #[repr(C)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+record! {
+    /// A range of bytes: in the arena, or in the data section, as the field that holds it says.
+    Span {
+        /// First byte.
+        offset: U32,
+        /// Number of bytes.
+        len: U32,
+    }
+}
+
+impl Span {
+    /// A span from host integers.
+    pub fn new(offset: u32, len: u32) -> Self {
+        Span {
+            offset: offset.into(),
+            len: len.into(),
+        }
+    }
+
+    /// The span as a range, or `None` when its end does not fit in `usize`.
+    pub fn range(&self) -> Option<core::ops::Range<usize>> {
+        let start = self.offset.get() as usize;
+        Some(start..start.checked_add(self.len.get() as usize)?)
+    }
+}
+
+record! {
+    /// The first bytes of a plan.
+    Header {
+        /// [`MAGIC`].
+        magic: [u8; 8],
+        /// [`VERSION`].
+        version: U16,
+        /// Size of this header in bytes.
+        header_len: U16,
+        /// CRC-32 of the core behind this field.
+        crc: U32,
+        /// Bytes of the core (this header included).
+        core_len: U32,
+        /// Target features the plan needs; a bit that the runtime does not know is refused. None are defined yet.
+        features: U32,
+        /// Set of [`OpCode`] bits that the steps use.
+        op_set: U64,
+        /// Bytes of arena: inputs, outputs and all intermediate tensors.
+        arena_len: U32,
+        /// Number of [`IoRecord`]s that are inputs.
+        input_count: U16,
+        /// Number of [`IoRecord`]s that are outputs.
+        output_count: U16,
+        /// File offset of the io records, directly behind the header.
+        io_offset: U32,
+        /// Number of steps.
+        step_count: U32,
+        /// Step records, in the file.
+        steps: Span,
+        /// Names (UTF-8) of inputs and outputs, in the file.
+        names: Span,
+        /// Weights, biases, multipliers, tables; offset is a multiple of [`ALIGNMENT`].
+        data: Span,
+        /// Seed of the self-test input (see [`crate::Session::self_test`]).
+        self_test_seed: U32,
+        /// CRC-32 of all outputs for that input.
+        self_test_digest: U32,
+    }
+}
+
+record! {
+    /// One input or output.
+    IoRecord {
+        /// [`DType`] code.
+        dtype: u8,
+        /// Number of dimensions, at most [`MAX_RANK`].
+        rank: u8,
+        /// Zero.
+        reserved: U16,
+        /// Dimensions; those behind `rank` are zero.
+        dims: [U32; MAX_RANK],
+        /// Where in the arena.
+        arena: Span,
+        /// Quantisation scale; 0 for floats.
+        scale: F32,
+        /// Quantisation zero point.
+        zero_point: I32,
+        /// Name, in the names section.
+        name: Span,
+    }
+}
+
+record! {
+    /// Begins every step record; the parameters of the operator follow.
+    StepHeader {
+        /// [`OpCode`].
+        code: U16,
+        /// Bytes of the whole record: header and parameters.
+        size: U16,
+        /// First operand, in the arena.
+        input: Span,
+        /// Result, in the arena. Equal to `input` for a step that runs in place.
+        output: Span,
+    }
+}
+
+record! {
+    /// Geometry of a convolution or pooling over `[batch, height, width, channels]`.
+    Window {
+        /// Batch.
+        batch: U32,
+        /// Input height, width, channels.
+        input: [U32; 3],
+        /// Output height, width, channels.
+        output: [U32; 3],
+        /// Kernel height and width.
+        kernel: [U16; 2],
+        /// Stride, vertical and horizontal.
+        stride: [U16; 2],
+        /// Dilation, vertical and horizontal.
+        dilation: [U16; 2],
+        /// Padding above and to the left; that below and to the right follows from the output size.
+        pad: [U16; 2],
+    }
+}
+
+record! {
+    /// How int8 results are made from accumulators: see [`crate::requantize`].
+    Int8 {
+        /// Zero point of the input: what padding means.
+        input_zero_point: I32,
+        /// Zero point of the output.
+        output_zero_point: I32,
+        /// Least output value (fused activation).
+        min: I32,
+        /// Greatest output value (fused activation).
+        max: I32,
+    }
+}
+
+record! {
+    /// Bounds of a float result.
+    ClampF32 {
+        /// Lower bound.
+        min: F32,
+        /// Upper bound.
+        max: F32,
+    }
+}
+
+record! {
+    /// Int8 convolution, dense or grouped. Weights `[out_c][kh][kw][in_c/groups]`.
+    ConvI8 {
+        /// Geometry.
+        window: Window,
+        /// Groups.
+        groups: U32,
+        /// Zero points and bounds.
+        int8: Int8,
+        /// `i8` weights in the data section.
+        weights: Span,
+        /// `i32[out_c]`: bias − input zero point · Σ weights.
+        bias: Span,
+        /// `f32[out_c]`: `s_x·s_w/s_y`.
+        multipliers: Span,
+    }
+}
+
+record! {
+    /// Float convolution, dense or grouped. Weights `[out_c][kh][kw][in_c/groups]`.
+    ConvF32 {
+        /// Geometry.
+        window: Window,
+        /// Groups.
+        groups: U32,
+        /// Fused activation.
+        clamp: ClampF32,
+        /// `f32` weights.
+        weights: Span,
+        /// `f32[out_c]`.
+        bias: Span,
+    }
+}
+
+record! {
+    /// Int8 fully connected layer. Weights `[out][in]`.
+    FullyConnectedI8 {
+        /// Rows, inputs a row, outputs a row.
+        shape: [U32; 3],
+        /// Zero points and bounds.
+        int8: Int8,
+        /// `i8` weights.
+        weights: Span,
+        /// `i32[out]`: bias − input zero point · Σ weights.
+        bias: Span,
+        /// `f32[out]`.
+        multipliers: Span,
+    }
+}
+
+record! {
+    /// Float fully connected layer. Weights `[out][in]`.
+    FullyConnectedF32 {
+        /// Rows, inputs a row, outputs a row.
+        shape: [U32; 3],
+        /// Fused activation.
+        clamp: ClampF32,
+        /// `f32` weights.
+        weights: Span,
+        /// `f32[out]`.
+        bias: Span,
+    }
+}
+
+record! {
+    /// Second operand of a binary step: element `i` of the first meets element `(i / repeat) % length` of it.
+    Operand {
+        /// 0: in the arena; 1: in the data section.
+        constant: U32,
+        /// Its bytes.
+        span: Span,
+        /// Consecutive elements of the first operand that share one element of the second.
+        repeat: U32,
+    }
+}
+
+record! {
+    /// Int8 addition or subtraction: `requantize(a·factor_a + b·factor_b + offset)`.
+    AddI8 {
+        /// Second operand.
+        b: Operand,
+        /// Fixed-point scale of the first operand.
+        factor_a: I32,
+        /// Fixed-point scale of the second operand.
+        factor_b: I32,
+        /// Zero-point correction of both.
+        offset: I32,
+        /// From the fixed-point sum to the output's scale.
+        multiplier: F32,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// Int8 multiplication: `requantize((a − zero_a)·(b − zero_b))`.
+    MulI8 {
+        /// Second operand.
+        b: Operand,
+        /// Zero point of the second operand; that of the first is `int8.input_zero_point`.
+        b_zero_point: I32,
+        /// `s_a·s_b/s_y`.
+        multiplier: F32,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// Float addition, subtraction, multiplication, division; the [`OpCode`] says which.
+    BinaryF32 {
+        /// Second operand.
+        b: Operand,
+        /// Fused activation.
+        clamp: ClampF32,
+    }
+}
+
+record! {
+    /// Pooling. For `AveragePoolI8` the four numbers say how bytes become reals and back; other poolings ignore them.
+    Pool {
+        /// Geometry; channels are equal on both sides.
+        window: Window,
+        /// Divisor of an average, or 0 for the number of elements under the window.
+        divisor: U32,
+        /// Input scale.
+        input_scale: F32,
+        /// Output scale.
+        output_scale: F32,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// Int8 function of one variable by table: output byte for each input byte.
+    LookupI8 {
+        /// 256 bytes in the data section, indexed by the input byte as unsigned.
+        table: Span,
+    }
+}
+
+record! {
+    /// Float function of one variable; the [`OpCode`] says which, the two numbers are its parameters.
+    UnaryF32 {
+        /// `min` of a clamp, `alpha` of the others.
+        alpha: F32,
+        /// `max` of a clamp, `beta` of the others.
+        beta: F32,
+    }
+}
+
+record! {
+    /// Softmax over rows. The scales and the zero points are for int8.
+    Softmax {
+        /// Elements of a row.
+        row: U32,
+        /// Input scale.
+        input_scale: F32,
+        /// Input zero point.
+        input_zero_point: I32,
+        /// Output scale.
+        output_scale: F32,
+        /// Output zero point.
+        output_zero_point: I32,
+    }
+}
+
+record! {
+    /// Transposition: `output[i0, i1, …] = input[Σ i_k·stride_k]`.
+    Transpose {
+        /// Output dimensions; leading ones are 1.
+        dims: [U32; MAX_RANK],
+        /// Input stride in elements for each output dimension.
+        strides: [U32; MAX_RANK],
+    }
+}
+
+record! {
+    /// Constant padding.
+    Pad {
+        /// Input dimensions; leading ones are 1.
+        dims: [U32; MAX_RANK],
+        /// Elements before, for each dimension.
+        before: [U32; MAX_RANK],
+        /// Elements after, for each dimension.
+        after: [U32; MAX_RANK],
+        /// The padding's bytes; the first one for int8, all four for f32.
+        value: [u8; 4],
+    }
+}
+
+record! {
+    /// Copies the step's input into every `stride` bytes of the output, from `offset`: one operand of a concatenation.
+    Place {
+        /// Bytes copied at a time.
+        block: U32,
+        /// Bytes from one block to the next in the output.
+        stride: U32,
+        /// First byte in the output.
+        offset: U32,
+    }
+}
+
+record! {
+    /// Between floats and int8.
+    Affine {
+        /// Scale.
+        scale: F32,
+        /// Zero point.
+        zero_point: I32,
+    }
+}
+
+record! {
+    /// A step without parameters.
+    Nothing {}
+}
+
+/// Element types of inputs and outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum DType {
+    /// IEEE-754 single.
+    F32 = 1,
+    /// Signed byte.
+    I8 = 2,
+    /// Unsigned byte.
+    U8 = 3,
+}
+
+impl DType {
+    /// The type with this code.
+    pub const fn from_code(code: u8) -> Option<DType> {
+        match code {
+            1 => Some(DType::F32),
+            2 => Some(DType::I8),
+            3 => Some(DType::U8),
+            _ => None,
+        }
+    }
+
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::I8 | DType::U8 => 1,
+        }
+    }
+}
+
+macro_rules! op_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// Operators of the runtime. The number is the code in a step record and the bit in an operator set.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[repr(u16)]
+        pub enum OpCode { $($(#[$doc])* $name = $code,)* }
+
+        impl OpCode {
+            /// Every operator.
+            pub const ALL: &'static [OpCode] = &[$(OpCode::$name),*];
+
+            /// The operator with this code.
+            pub const fn from_code(code: u16) -> Option<OpCode> {
+                match code { $($code => Some(OpCode::$name),)* _ => None }
+            }
+
+            /// Name for tables and logs.
+            pub const fn name(self) -> &'static str {
+                match self { $(OpCode::$name => $text,)* }
+            }
+        }
+
+        /// The set of all operators.
+        pub const ALL_OPS: u64 = 0 $(| (1u64 << $code))*;
+    };
+}
+
+op_codes! {
+    /// [`ConvI8`].
+    ConvI8 = 0, "conv2d int8";
+    /// [`ConvF32`].
+    ConvF32 = 1, "conv2d f32";
+    /// [`ConvI8`] with one input channel a group. Weights `[kh][kw][out_c]`.
+    DepthwiseI8 = 2, "depthwise int8";
+    /// [`ConvF32`] with one input channel a group. Weights `[kh][kw][out_c]`.
+    DepthwiseF32 = 3, "depthwise f32";
+    /// [`FullyConnectedI8`].
+    FullyConnectedI8 = 4, "fully connected int8";
+    /// [`FullyConnectedF32`].
+    FullyConnectedF32 = 5, "fully connected f32";
+    /// [`AddI8`].
+    AddI8 = 6, "add int8";
+    /// [`MulI8`].
+    MulI8 = 7, "mul int8";
+    /// [`BinaryF32`], `a + b`.
+    AddF32 = 8, "add f32";
+    /// [`BinaryF32`], `a − b`.
+    SubF32 = 9, "sub f32";
+    /// [`BinaryF32`], `a · b`.
+    MulF32 = 10, "mul f32";
+    /// [`BinaryF32`], `a / b`.
+    DivF32 = 11, "div f32";
+    /// [`Pool`].
+    AveragePoolI8 = 12, "average pool int8";
+    /// [`Pool`].
+    AveragePoolF32 = 13, "average pool f32";
+    /// [`Pool`].
+    MaxPoolI8 = 14, "max pool int8";
+    /// [`Pool`].
+    MaxPoolF32 = 15, "max pool f32";
+    /// [`LookupI8`].
+    LookupI8 = 16, "lookup int8";
+    /// [`UnaryF32`]: `clamp(x, alpha, beta)`.
+    ClampF32 = 17, "clamp f32";
+    /// [`UnaryF32`].
+    SigmoidF32 = 18, "sigmoid f32";
+    /// [`UnaryF32`].
+    TanhF32 = 19, "tanh f32";
+    /// [`UnaryF32`]: `x < 0 ? alpha·x : x`.
+    LeakyReluF32 = 20, "leaky relu f32";
+    /// [`UnaryF32`]: `clamp(alpha·x + beta, 0, 1)`.
+    HardSigmoidF32 = 21, "hard sigmoid f32";
+    /// [`UnaryF32`]: `x·clamp(x/6 + 1/2, 0, 1)`.
+    HardSwishF32 = 22, "hard swish f32";
+    /// [`Softmax`].
+    SoftmaxI8 = 23, "softmax int8";
+    /// [`Softmax`].
+    SoftmaxF32 = 24, "softmax f32";
+    /// [`Transpose`] of bytes.
+    TransposeI8 = 25, "transpose int8";
+    /// [`Transpose`] of words.
+    TransposeF32 = 26, "transpose f32";
+    /// [`Pad`] of bytes.
+    PadI8 = 27, "pad int8";
+    /// [`Pad`] of words.
+    PadF32 = 28, "pad f32";
+    /// [`Place`].
+    Place = 29, "place";
+    /// [`Affine`]: f32 to int8.
+    Quantize = 30, "quantize";
+    /// [`Affine`]: int8 to f32.
+    Dequantize = 31, "dequantize";
+    /// [`Nothing`]: same bytes elsewhere.
+    Copy = 32, "copy";
+}
+
+impl OpCode {
+    /// The operator as a set of one.
+    pub const fn bit(self) -> u64 {
+        1 << self as u16
+    }
+}

@@ -1,0 +1,282 @@
+//! Convolution, depthwise convolution and fully connected layers, int8 and f32 from the same loops.
+
+use super::Geometry;
+use crate::requantize::Output;
+use core::num::NonZeroUsize;
+
+/// What differs between int8 and float: how products accumulate and how a result is stored.
+pub trait Arithmetic {
+    /// Type of activations and weights.
+    type Element: Copy;
+    /// Type of sums.
+    type Accumulator: Copy;
+
+    /// The sum that output channel `channel` starts from.
+    fn start(&self, channel: usize) -> Option<Self::Accumulator>;
+    /// Adds one product.
+    fn product(
+        &self,
+        sum: Self::Accumulator,
+        x: Self::Element,
+        w: Self::Element,
+    ) -> Self::Accumulator;
+    /// Adds the product of a weight with padding.
+    fn padding(&self, sum: Self::Accumulator, w: Self::Element) -> Self::Accumulator;
+    /// The output for a finished sum.
+    fn finish(&self, channel: usize, sum: Self::Accumulator) -> Option<Self::Element>;
+    /// Any value, to fill an array.
+    const ZERO: Self::Accumulator;
+}
+
+/// Int8 arithmetic with the rounding contract of [`crate::requantize`].
+///
+/// The bias contains `−input_zero_point · Σ w`, so products need no zero point; padding then counts as the zero point.
+#[derive(Clone, Copy, Debug)]
+pub struct Int8<'a> {
+    /// What padding means.
+    pub input_zero_point: i32,
+    /// One per output channel.
+    pub bias: &'a [i32],
+    /// `s_x·s_w/s_y`, one per output channel.
+    pub multipliers: &'a [f32],
+    /// Zero point and bounds.
+    pub output: Output,
+}
+
+impl Arithmetic for Int8<'_> {
+    type Element = i8;
+    type Accumulator = i32;
+    const ZERO: i32 = 0;
+
+    #[inline(always)]
+    fn start(&self, channel: usize) -> Option<i32> {
+        self.bias.get(channel).copied()
+    }
+
+    #[inline(always)]
+    fn product(&self, sum: i32, x: i8, w: i8) -> i32 {
+        sum.wrapping_add(i32::from(x) * i32::from(w))
+    }
+
+    #[inline(always)]
+    fn padding(&self, sum: i32, w: i8) -> i32 {
+        sum.wrapping_add(self.input_zero_point * i32::from(w))
+    }
+
+    #[inline(always)]
+    fn finish(&self, channel: usize, sum: i32) -> Option<i8> {
+        Some(self.output.requantize(sum, *self.multipliers.get(channel)?))
+    }
+}
+
+/// Single-precision arithmetic; sums in memory order, so that every target rounds alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Float<'a> {
+    /// One per output channel.
+    pub bias: &'a [f32],
+    /// Lower bound of the output.
+    pub min: f32,
+    /// Upper bound of the output.
+    pub max: f32,
+}
+
+impl Arithmetic for Float<'_> {
+    type Element = f32;
+    type Accumulator = f32;
+    const ZERO: f32 = 0.0;
+
+    #[inline(always)]
+    fn start(&self, channel: usize) -> Option<f32> {
+        self.bias.get(channel).copied()
+    }
+
+    #[inline(always)]
+    fn product(&self, sum: f32, x: f32, w: f32) -> f32 {
+        sum + x * w
+    }
+
+    #[inline(always)]
+    fn padding(&self, sum: f32, _: f32) -> f32 {
+        sum
+    }
+
+    #[inline(always)]
+    fn finish(&self, _: usize, sum: f32) -> Option<f32> {
+        Some(super::clamp(sum, self.min, self.max))
+    }
+}
+
+#[inline(always)]
+fn dot<A: Arithmetic>(
+    a: &A,
+    sum: A::Accumulator,
+    x: &[A::Element],
+    w: &[A::Element],
+) -> A::Accumulator {
+    x.iter()
+        .zip(w)
+        .fold(sum, |sum, (x, w)| a.product(sum, *x, *w))
+}
+
+#[inline(always)]
+fn pad_all<A: Arithmetic>(a: &A, sum: A::Accumulator, w: &[A::Element]) -> A::Accumulator {
+    w.iter().fold(sum, |sum, w| a.padding(sum, *w))
+}
+
+/// Convolution, dense or grouped. Weights are `[out_c][kh][kw][in_c/groups]`.
+#[inline(never)]
+pub fn conv<A: Arithmetic>(
+    g: &Geometry,
+    groups: usize,
+    a: &A,
+    x: &[A::Element],
+    w: &[A::Element],
+    y: &mut [A::Element],
+) -> Option<()> {
+    let groups = NonZeroUsize::new(groups)?;
+    let [_, in_w, in_c] = g.input.map(NonZeroUsize::get);
+    let [out_h, out_w, out_c] = g.output;
+    let [kernel_h, kernel_w] = g.kernel;
+    let depth = NonZeroUsize::new(in_c / groups)?;
+    let channels_per_group = NonZeroUsize::new(out_c.get() / groups)?;
+    let line = kernel_w.checked_mul(depth)?;
+    let filter = line.checked_mul(kernel_h)?;
+    let mut pixels = y.chunks_exact_mut(out_c.get());
+    for image in x
+        .chunks_exact(NonZeroUsize::new(g.image_len())?.get())
+        .take(g.batch)
+    {
+        for oy in 0..out_h.get() {
+            let rows = g.vertical(oy);
+            for ox in 0..out_w.get() {
+                let columns = g.horizontal(ox);
+                let pixel = pixels.next()?;
+                // A whole kernel line is one run of memory when nothing lies between its taps.
+                let run = (groups.get() == 1 && g.dilation[1].get() == 1) || kernel_w.get() == 1;
+                for (channel, (y, w)) in pixel
+                    .iter_mut()
+                    .zip(w.chunks_exact(filter.get()))
+                    .enumerate()
+                {
+                    let first = channel / channels_per_group * depth.get();
+                    let mut sum = a.start(channel)?;
+                    for (ky, w) in w.chunks_exact(line.get()).enumerate() {
+                        if !rows.range().contains(&ky) || columns.is_empty() {
+                            sum = pad_all(a, sum, w);
+                            continue;
+                        }
+                        let iy = rows.position + (ky - rows.start) * g.dilation[0].get();
+                        let start = (iy * in_w + columns.position) * in_c + first;
+                        if run {
+                            let (before, rest) = w.split_at_checked(columns.start * depth.get())?;
+                            let (inside, after) =
+                                rest.split_at_checked(columns.len() * depth.get())?;
+                            sum = pad_all(a, sum, before);
+                            sum = dot(a, sum, image.get(start..)?.get(..inside.len())?, inside);
+                            sum = pad_all(a, sum, after);
+                        } else {
+                            let step = g.dilation[1].get() * in_c;
+                            for (kx, w) in w.chunks_exact(depth.get()).enumerate() {
+                                sum = if columns.range().contains(&kx) {
+                                    let at = start + (kx - columns.start) * step;
+                                    dot(a, sum, image.get(at..)?.get(..depth.get())?, w)
+                                } else {
+                                    pad_all(a, sum, w)
+                                };
+                            }
+                        }
+                    }
+                    *y = a.finish(channel, sum)?;
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Channels whose sums are kept at once.
+const BLOCK: usize = 16;
+
+/// Depthwise convolution: each input channel makes `out_c/in_c` output channels. Weights are `[kh][kw][out_c]`.
+#[inline(never)]
+pub fn depthwise<A: Arithmetic>(
+    g: &Geometry,
+    a: &A,
+    x: &[A::Element],
+    w: &[A::Element],
+    y: &mut [A::Element],
+) -> Option<()> {
+    let [_, in_w, in_c] = g.input.map(NonZeroUsize::get);
+    let [out_h, out_w, out_c] = g.output;
+    let [kernel_h, kernel_w] = g.kernel;
+    let multiplier = NonZeroUsize::new(out_c.get().checked_div(in_c)?)?;
+    let line = kernel_w.checked_mul(out_c)?;
+    let mut pixels = y.chunks_exact_mut(out_c.get());
+    for image in x
+        .chunks_exact(NonZeroUsize::new(g.image_len())?.get())
+        .take(g.batch)
+    {
+        for oy in 0..out_h.get() {
+            let rows = g.vertical(oy);
+            for ox in 0..out_w.get() {
+                let columns = g.horizontal(ox);
+                for (block, y) in pixels.next()?.chunks_mut(BLOCK).enumerate() {
+                    let first = block * BLOCK;
+                    let mut sums = [A::ZERO; BLOCK];
+                    for (i, sum) in sums.iter_mut().take(y.len()).enumerate() {
+                        *sum = a.start(first + i)?;
+                    }
+                    for (ky, w) in w.chunks_exact(line.get()).take(kernel_h.get()).enumerate() {
+                        for (kx, w) in w.chunks_exact(out_c.get()).enumerate() {
+                            let w = w.get(first..)?.get(..y.len())?;
+                            if !rows.range().contains(&ky) || !columns.range().contains(&kx) {
+                                for (sum, w) in sums.iter_mut().zip(w) {
+                                    *sum = a.padding(*sum, *w);
+                                }
+                                continue;
+                            }
+                            let iy = rows.position + (ky - rows.start) * g.dilation[0].get();
+                            let ix = columns.position + (kx - columns.start) * g.dilation[1].get();
+                            let x = image.get((iy * in_w + ix) * in_c..)?.get(..in_c)?;
+                            if multiplier.get() == 1 {
+                                for ((sum, x), w) in sums.iter_mut().zip(x.get(first..)?).zip(w) {
+                                    *sum = a.product(*sum, *x, *w);
+                                }
+                            } else {
+                                for (i, (sum, w)) in sums.iter_mut().zip(w).enumerate() {
+                                    *sum = a.product(*sum, *x.get((first + i) / multiplier)?, *w);
+                                }
+                            }
+                        }
+                    }
+                    for (i, (y, sum)) in y.iter_mut().zip(sums).enumerate() {
+                        *y = a.finish(first + i, sum)?;
+                    }
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Fully connected layer over `y.len() / outputs` rows. Weights are `[outputs][inputs]`.
+#[inline(never)]
+pub fn dense<A: Arithmetic>(
+    inputs: usize,
+    outputs: usize,
+    a: &A,
+    x: &[A::Element],
+    w: &[A::Element],
+    y: &mut [A::Element],
+) -> Option<()> {
+    let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
+    for (x, y) in x
+        .chunks_exact(inputs.get())
+        .zip(y.chunks_exact_mut(outputs.get()))
+    {
+        for (channel, (y, w)) in y.iter_mut().zip(w.chunks_exact(inputs.get())).enumerate() {
+            *y = a.finish(channel, dot(a, a.start(channel)?, x, w))?;
+        }
+    }
+    Some(())
+}

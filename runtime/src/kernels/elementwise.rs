@@ -1,0 +1,130 @@
+//! Element-wise kernels. Those with one result per operand element work in place: the session copies the first operand
+//! to the output before, unless the plan already has them in one place.
+
+use crate::requantize::Output;
+
+/// `x` within `min ..= max`; NaN becomes `min`.
+#[inline(always)]
+pub fn clamp(x: f32, min: f32, max: f32) -> f32 {
+    let x = if x > min { x } else { min };
+    if x < max { x } else { max }
+}
+
+/// Logistic function `1 / (1 + e^−x)`.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-x))
+}
+
+/// `x < 0 ? alpha·x : x`.
+pub fn leaky_relu(x: f32, alpha: f32) -> f32 {
+    if x < 0.0 { alpha * x } else { x }
+}
+
+/// `clamp(alpha·x + beta, 0, 1)`.
+pub fn hard_sigmoid(x: f32, alpha: f32, beta: f32) -> f32 {
+    clamp(alpha * x + beta, 0.0, 1.0)
+}
+
+/// `x · clamp(x/6 + 1/2, 0, 1)`.
+pub fn hard_swish(x: f32) -> f32 {
+    x * hard_sigmoid(x, 1.0 / 6.0, 0.5)
+}
+
+/// Applies `f` to every element.
+#[inline]
+pub fn unary_f32(y: &mut [f32], f: impl Fn(f32) -> f32) {
+    for y in y {
+        *y = f(*y);
+    }
+}
+
+/// Calls `f(a, b)` for each element of `y` and the element of `b` that it meets: see [`crate::format::Operand`].
+#[inline(always)]
+fn broadcast<T: Copy>(y: &mut [T], b: &[T], repeat: usize, f: impl Fn(T, T) -> T) -> Option<()> {
+    let period = b.len().checked_mul(repeat).filter(|&n| n > 0)?;
+    for y in y.chunks_exact_mut(period) {
+        if repeat == 1 {
+            for (y, b) in y.iter_mut().zip(b) {
+                *y = f(*y, *b);
+            }
+        } else {
+            for (y, b) in y.chunks_exact_mut(repeat).zip(b) {
+                for y in y {
+                    *y = f(*y, *b);
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// `y ← f(y, b)` within `min ..= max`.
+#[inline]
+pub fn binary_f32(
+    y: &mut [f32],
+    b: &[f32],
+    repeat: usize,
+    (min, max): (f32, f32),
+    f: impl Fn(f32, f32) -> f32,
+) -> Option<()> {
+    broadcast(y, b, repeat, |a, b| clamp(f(a, b), min, max))
+}
+
+/// `y ← requantize(y·factors.0 + b·factors.1 + offset)`: the sum of two tensors of different scales, in fixed point.
+#[inline(never)]
+pub fn add_i8(
+    y: &mut [i8],
+    b: &[i8],
+    repeat: usize,
+    factors: (i32, i32),
+    offset: i32,
+    multiplier: f32,
+    output: Output,
+) -> Option<()> {
+    broadcast(y, b, repeat, |a, b| {
+        let a = i32::from(a).wrapping_mul(factors.0);
+        let b = i32::from(b).wrapping_mul(factors.1);
+        output.requantize(a.wrapping_add(b).wrapping_add(offset), multiplier)
+    })
+}
+
+/// `y ← requantize((y − zero_points.0)·(b − zero_points.1))`.
+#[inline(never)]
+pub fn mul_i8(
+    y: &mut [i8],
+    b: &[i8],
+    repeat: usize,
+    zero_points: (i32, i32),
+    multiplier: f32,
+    output: Output,
+) -> Option<()> {
+    broadcast(y, b, repeat, |a, b| {
+        let a = i32::from(a).wrapping_sub(zero_points.0);
+        let b = i32::from(b).wrapping_sub(zero_points.1);
+        output.requantize(a.wrapping_mul(b), multiplier)
+    })
+}
+
+/// `y ← table[y]`, the byte taken as unsigned.
+#[inline(never)]
+pub fn lookup_i8(y: &mut [u8], table: &[u8; 256]) {
+    for y in y {
+        *y = table[usize::from(*y)];
+    }
+}
+
+/// `y ← saturate(round_half_even(x / scale) + zero_point)`, ONNX's QuantizeLinear.
+#[inline(never)]
+pub fn quantize(x: &[f32], scale: f32, output: Output, y: &mut [i8]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = output.quantize(*x / scale);
+    }
+}
+
+/// `y ← scale · (x − zero_point)`, ONNX's DequantizeLinear.
+#[inline(never)]
+pub fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = i32::from(*x).wrapping_sub(zero_point) as f32 * scale;
+    }
+}

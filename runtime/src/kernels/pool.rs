@@ -1,0 +1,82 @@
+//! Pooling.
+
+use super::Geometry;
+use core::num::NonZeroUsize;
+
+/// Visits the elements under the window for every output element, in ONNX Runtime's order (rows, then columns), and
+/// stores `finish(sum, count)`.
+#[inline(always)]
+fn pool<T: Copy, S: Copy>(
+    g: &Geometry,
+    x: &[T],
+    y: &mut [T],
+    start: S,
+    add: impl Fn(S, T) -> S,
+    finish: impl Fn(S, usize) -> T,
+) -> Option<()> {
+    let [_, in_w, channels] = g.input;
+    let [out_h, out_w, _] = g.output;
+    let mut pixels = y.chunks_exact_mut(channels.get());
+    for image in x
+        .chunks_exact(NonZeroUsize::new(g.image_len())?.get())
+        .take(g.batch)
+    {
+        for oy in 0..out_h.get() {
+            let rows = g.vertical(oy);
+            for ox in 0..out_w.get() {
+                let columns = g.horizontal(ox);
+                let count = rows.len() * columns.len();
+                for (channel, y) in pixels.next()?.iter_mut().enumerate() {
+                    let mut sum = start;
+                    for row in 0..rows.len() {
+                        let iy = rows.position + row * g.dilation[0].get();
+                        let mut at =
+                            (iy * in_w.get() + columns.position) * channels.get() + channel;
+                        for _ in 0..columns.len() {
+                            sum = add(sum, *image.get(at)?);
+                            at += g.dilation[1].get() * channels.get();
+                        }
+                    }
+                    *y = finish(sum, count);
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Mean under the window, summed as reals in single precision: for int8, `load` dequantises and `store` quantises.
+///
+/// This is the literal QDQ meaning. An exact integer mean would differ from it by one where the mean is a tie, which
+/// for a window of 64 is one output in 64.
+#[inline]
+pub fn average_pool<T: Copy>(
+    g: &Geometry,
+    divisor: usize,
+    x: &[T],
+    y: &mut [T],
+    load: impl Fn(T) -> f32,
+    store: impl Fn(f32) -> T,
+) -> Option<()> {
+    pool(
+        g,
+        x,
+        y,
+        0.0,
+        |sum: f32, x| sum + load(x),
+        |sum, count| store(sum / if divisor == 0 { count } else { divisor } as f32),
+    )
+}
+
+/// Maximum under the window; `least` where the window is empty.
+#[inline]
+pub fn max_pool<T: Copy + PartialOrd>(g: &Geometry, least: T, x: &[T], y: &mut [T]) -> Option<()> {
+    pool(
+        g,
+        x,
+        y,
+        least,
+        |max, x| if x > max { x } else { max },
+        |max, _| max,
+    )
+}

@@ -1,0 +1,54 @@
+//! Softmax over rows.
+
+use crate::requantize::Output;
+
+/// `y ← e^(y − max) / Σ e^(y − max)` for each row of `row` elements, in place.
+#[inline(never)]
+pub fn softmax_f32(y: &mut [f32], row: usize) -> Option<()> {
+    if row == 0 {
+        return None;
+    }
+    for y in y.chunks_exact_mut(row) {
+        let max = y
+            .iter()
+            .fold(f32::NEG_INFINITY, |max, y| if *y > max { *y } else { max });
+        let mut sum = 0.0;
+        for y in y.iter_mut() {
+            *y = libm::expf(*y - max);
+            sum += *y;
+        }
+        for y in y.iter_mut() {
+            *y /= sum;
+        }
+    }
+    Some(())
+}
+
+/// Int8 softmax, in place: dequantise (`input` is scale and zero point), softmax in single precision, quantise.
+#[inline(never)]
+pub fn softmax_i8(
+    y: &mut [i8],
+    row: usize,
+    input: (f32, i32),
+    output_scale: f32,
+    output: Output,
+) -> Option<()> {
+    if row == 0 {
+        return None;
+    }
+    let (scale, zero_point) = input;
+    let real = |y: i8| i32::from(y).wrapping_sub(zero_point) as f32 * scale;
+    for y in y.chunks_exact_mut(row) {
+        let max = real(
+            y.iter()
+                .fold(i8::MIN, |max, y| if *y > max { *y } else { max }),
+        );
+        // The exponentials are computed twice: keeping them would take four bytes of arena for each output byte.
+        let exp = |y: i8| libm::expf(real(y) - max);
+        let sum = y.iter().fold(0.0, |sum, y| sum + exp(*y));
+        for y in y.iter_mut() {
+            *y = output.quantize(exp(*y) / sum / output_scale);
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,110 @@
+//! The rounding contract: how an accumulator becomes an int8 output, on every target with the same bits.
+//!
+//! ```text
+//! y = saturate(round_half_even(f32(acc) × m) + zero_point),   m = f32(s_x·s_w / s_y)
+//! ```
+//!
+//! `f32(acc)` and the product are each one IEEE-754 single-precision operation, rounded to nearest even. This is what
+//! ONNX's `QuantizeLinear` means for a dequantised convolution, so ONNX Runtime is the reference.
+
+use crate::format;
+
+/// Adding 1.5·2²³ leaves a small number's nearest integer (ties to even) in the low mantissa bits.
+const MAGIC: f32 = 12_582_912.0;
+
+/// Rounds to the nearest integer, ties to even. `x` must lie within ±2²² (callers clamp first).
+#[inline(always)]
+pub fn round_half_even(x: f32) -> i32 {
+    ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32)
+}
+
+/// Zero point and bounds of an int8 output.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Output {
+    zero_point: i32,
+    /// Bounds before the zero point is added; floats, since they are applied before rounding.
+    low: f32,
+    high: f32,
+}
+
+impl Output {
+    /// For outputs in `min ..= max` around `zero_point`; all three are int8 values, `min ≤ max`.
+    #[inline]
+    pub fn new(zero_point: i32, min: i32, max: i32) -> Self {
+        Output {
+            zero_point,
+            low: min.wrapping_sub(zero_point) as f32,
+            high: max.wrapping_sub(zero_point) as f32,
+        }
+    }
+
+    /// Output of a step that saturates only.
+    #[inline]
+    pub fn saturating(zero_point: i32) -> Self {
+        Output::new(zero_point, i8::MIN.into(), i8::MAX.into())
+    }
+
+    /// `x` is the real result divided by the output scale. NaN becomes the lower bound.
+    #[inline(always)]
+    pub fn quantize(&self, x: f32) -> i8 {
+        // The bounds are integers, so clamping before rounding gives the same as after.
+        let x = if x > self.low { x } else { self.low };
+        let x = if x < self.high { x } else { self.high };
+        round_half_even(x).wrapping_add(self.zero_point) as i8
+    }
+
+    /// The contract: `multiplier` is `f32(s_x·s_w/s_y)`.
+    #[inline(always)]
+    pub fn requantize(&self, accumulator: i32, multiplier: f32) -> i8 {
+        self.quantize(accumulator as f32 * multiplier)
+    }
+}
+
+impl From<&format::Int8> for Output {
+    fn from(record: &format::Int8) -> Self {
+        Output::new(
+            record.output_zero_point.get(),
+            record.min.get(),
+            record.max.get(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ties_go_to_even() {
+        for (x, want) in [
+            (0.5, 0),
+            (1.5, 2),
+            (2.5, 2),
+            (-0.5, 0),
+            (-1.5, -2),
+            (-2.5, -2),
+            (3.4999998, 3),
+        ] {
+            assert_eq!(round_half_even(x), want, "{x}");
+        }
+    }
+
+    #[test]
+    fn nan_and_infinities_saturate() {
+        let out = Output::new(3, -100, 90);
+        assert_eq!(out.quantize(f32::NAN), -100);
+        assert_eq!(out.quantize(f32::NEG_INFINITY), -100);
+        assert_eq!(out.quantize(f32::INFINITY), 90);
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_standard_library_s_rounding(acc: i32, m in 1e-9f32..2.0, zp in -128i32..=127) {
+            let real = (acc as f32 * m).round_ties_even();
+            let want = (f64::from(real) + f64::from(zp)).clamp(-128.0, 127.0) as i8;
+            prop_assert_eq!(Output::saturating(zp).requantize(acc, m), want);
+        }
+    }
+}

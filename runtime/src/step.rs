@@ -1,0 +1,392 @@
+//! One step of a plan, and the checks that make it safe to run.
+
+use crate::error::StepError;
+use crate::format::{self, OpCode, Operand, Span, Window};
+use crate::kernels::Geometry;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// A step record, split into its parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step<'p> {
+    pub(crate) code: OpCode,
+    pub(crate) input: Span,
+    pub(crate) output: Span,
+    pub(crate) parameters: &'p [u8],
+}
+
+/// What a step may refer to, in bytes.
+pub(crate) struct Limits {
+    pub(crate) arena: usize,
+    pub(crate) data: usize,
+}
+
+type Check = Result<(), StepError>;
+
+/// What a step may do with its input's memory.
+#[derive(PartialEq)]
+enum Place {
+    /// Input and output are apart.
+    Apart,
+    /// They are apart or the same.
+    InPlace,
+}
+
+impl<'p> Step<'p> {
+    /// The parameters as the record `T`; `None` when the sizes differ.
+    pub(crate) fn parameters<T: FromBytes + KnownLayout + Immutable + Unaligned>(
+        &self,
+    ) -> Option<&'p T> {
+        T::ref_from_bytes(self.parameters).ok()
+    }
+
+    fn record<T: FromBytes + KnownLayout + Immutable + Unaligned>(
+        &self,
+    ) -> Result<&'p T, StepError> {
+        self.parameters().ok_or(StepError::Size)
+    }
+
+    /// Everything the kernels rely on.
+    pub(crate) fn check(&self, limits: &Limits) -> Check {
+        use OpCode as O;
+        match self.code {
+            O::ConvI8 | O::DepthwiseI8 => {
+                let p = self.record::<format::ConvI8>()?;
+                self.operands(limits, 1, 1, Place::Apart)?;
+                self.conv(&p.window, p.groups.get(), 1)?;
+                int8(&p.int8)?;
+                let channels = p.window.output[2].get().into();
+                limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 1)?;
+                limits.constant(p.bias, channels, 4)?;
+                limits.constant(p.multipliers, channels, 4)
+            }
+            O::ConvF32 | O::DepthwiseF32 => {
+                let p = self.record::<format::ConvF32>()?;
+                self.operands(limits, 4, 4, Place::Apart)?;
+                self.conv(&p.window, p.groups.get(), 4)?;
+                limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 4)?;
+                limits.constant(p.bias, p.window.output[2].get().into(), 4)
+            }
+            O::FullyConnectedI8 => {
+                let p = self.record::<format::FullyConnectedI8>()?;
+                self.operands(limits, 1, 1, Place::Apart)?;
+                self.dense(&p.shape, 1)?;
+                int8(&p.int8)?;
+                limits.constant(p.weights, product(&p.shape[1..])?, 1)?;
+                limits.constant(p.bias, p.shape[2].get().into(), 4)?;
+                limits.constant(p.multipliers, p.shape[2].get().into(), 4)
+            }
+            O::FullyConnectedF32 => {
+                let p = self.record::<format::FullyConnectedF32>()?;
+                self.operands(limits, 4, 4, Place::Apart)?;
+                self.dense(&p.shape, 4)?;
+                limits.constant(p.weights, product(&p.shape[1..])?, 4)?;
+                limits.constant(p.bias, p.shape[2].get().into(), 4)
+            }
+            O::AddI8 => {
+                let p = self.record::<format::AddI8>()?;
+                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.second(limits, &p.b, 1)?;
+                int8(&p.int8)
+            }
+            O::MulI8 => {
+                let p = self.record::<format::MulI8>()?;
+                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.second(limits, &p.b, 1)?;
+                int8(&p.int8)
+            }
+            O::AddF32 | O::SubF32 | O::MulF32 | O::DivF32 => {
+                let p = self.record::<format::BinaryF32>()?;
+                self.operands(limits, 4, 4, Place::InPlace)?;
+                self.second(limits, &p.b, 4)
+            }
+            O::AveragePoolI8 | O::MaxPoolI8 => self.pool(limits, 1),
+            O::AveragePoolF32 | O::MaxPoolF32 => self.pool(limits, 4),
+            O::LookupI8 => {
+                let p = self.record::<format::LookupI8>()?;
+                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.same_length()?;
+                limits.constant(p.table, 256, 1)
+            }
+            O::ClampF32
+            | O::SigmoidF32
+            | O::TanhF32
+            | O::LeakyReluF32
+            | O::HardSigmoidF32
+            | O::HardSwishF32 => {
+                self.record::<format::UnaryF32>()?;
+                self.operands(limits, 4, 4, Place::InPlace)?;
+                self.same_length()
+            }
+            O::SoftmaxI8 => self.softmax(limits, 1),
+            O::SoftmaxF32 => self.softmax(limits, 4),
+            O::TransposeI8 => self.transpose(limits, 1),
+            O::TransposeF32 => self.transpose(limits, 4),
+            O::PadI8 => self.pad(limits, 1),
+            O::PadF32 => self.pad(limits, 4),
+            O::Place => self.place(limits),
+            O::Quantize => {
+                let p = self.record::<format::Affine>()?;
+                self.operands(limits, 4, 1, Place::Apart)?;
+                affine(p)?;
+                length(self.input, u64::from(self.output.len.get()), 4)
+            }
+            O::Dequantize => {
+                let p = self.record::<format::Affine>()?;
+                self.operands(limits, 1, 4, Place::Apart)?;
+                affine(p)?;
+                length(self.output, u64::from(self.input.len.get()), 4)
+            }
+            O::Copy => {
+                self.record::<format::Nothing>()?;
+                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.same_length()
+            }
+        }
+    }
+
+    fn operands(
+        &self,
+        limits: &Limits,
+        input_size: usize,
+        output_size: usize,
+        place: Place,
+    ) -> Check {
+        limits.arena(self.input, input_size)?;
+        limits.arena(self.output, output_size)?;
+        let same = self.input.offset == self.output.offset && self.input.len == self.output.len;
+        if overlap(self.input, self.output) && !(place == Place::InPlace && same) {
+            return Err(StepError::Overlap);
+        }
+        Ok(())
+    }
+
+    fn same_length(&self) -> Check {
+        if self.input.len == self.output.len {
+            Ok(())
+        } else {
+            Err(StepError::Length)
+        }
+    }
+
+    fn conv(&self, window: &Window, groups: u32, size: u64) -> Check {
+        let [_, _, in_c] = window.input;
+        let [_, _, out_c] = window.output;
+        self.window(window, size)?;
+        let depthwise = matches!(self.code, OpCode::DepthwiseI8 | OpCode::DepthwiseF32);
+        let whole = |c: u32| c.checked_rem(groups) == Some(0);
+        if !whole(in_c.get()) || !whole(out_c.get()) || (depthwise && groups != in_c.get()) {
+            return Err(StepError::Parameter);
+        }
+        Ok(())
+    }
+
+    fn window(&self, window: &Window, size: u64) -> Check {
+        Geometry::new(window).ok_or(StepError::Parameter)?;
+        let batch = window.batch.get().into();
+        length(self.input, times(batch, product(&window.input)?)?, size)?;
+        length(self.output, times(batch, product(&window.output)?)?, size)
+    }
+
+    fn dense(&self, [rows, input, output]: &[zerocopy::little_endian::U32; 3], size: u64) -> Check {
+        length(self.input, product(&[*rows, *input])?, size)?;
+        length(self.output, product(&[*rows, *output])?, size)
+    }
+
+    fn second(&self, limits: &Limits, b: &Operand, size: usize) -> Check {
+        self.same_length()?;
+        match b.constant.get() {
+            0 => {
+                limits.arena(b.span, size)?;
+                if overlap(b.span, self.output) {
+                    return Err(StepError::Overlap);
+                }
+            }
+            1 => limits.constant(
+                b.span,
+                u64::from(b.span.len.get()) / size as u64,
+                size as u64,
+            )?,
+            _ => return Err(StepError::Parameter),
+        }
+        // One period of the second operand must divide the first one.
+        let period = u64::from(b.span.len.get()) * u64::from(b.repeat.get());
+        if u64::from(self.input.len.get()).checked_rem(period) != Some(0) {
+            return Err(StepError::Length);
+        }
+        Ok(())
+    }
+
+    fn pool(&self, limits: &Limits, size: usize) -> Check {
+        let p = self.record::<format::Pool>()?;
+        self.operands(limits, size, size, Place::Apart)?;
+        self.window(&p.window, size as u64)?;
+        if p.window.input[2] != p.window.output[2] {
+            return Err(StepError::Parameter);
+        }
+        if self.code == OpCode::AveragePoolI8 {
+            positive(p.input_scale.get())?;
+            positive(p.output_scale.get())?;
+            int8(&p.int8)?;
+        }
+        Ok(())
+    }
+
+    fn softmax(&self, limits: &Limits, size: usize) -> Check {
+        let p = self.record::<format::Softmax>()?;
+        self.operands(limits, size, size, Place::InPlace)?;
+        self.same_length()?;
+        if size == 1 {
+            positive(p.input_scale.get())?;
+            positive(p.output_scale.get())?;
+            byte(p.input_zero_point.get())?;
+            byte(p.output_zero_point.get())?;
+        }
+        let row = u64::from(p.row.get()) * size as u64;
+        if u64::from(self.input.len.get()).checked_rem(row) != Some(0) {
+            return Err(StepError::Length);
+        }
+        Ok(())
+    }
+
+    fn transpose(&self, limits: &Limits, size: usize) -> Check {
+        let p = self.record::<format::Transpose>()?;
+        self.operands(limits, size, size, Place::Apart)?;
+        self.same_length()?;
+        length(self.output, product(&p.dims)?, size as u64)?;
+        // The last element read bounds all others.
+        let mut last = 0;
+        for (d, s) in p.dims.iter().zip(&p.strides) {
+            last = u64::checked_add(last, times(u64::from(d.get()) - 1, s.get().into())?)
+                .ok_or(StepError::Parameter)?;
+        }
+        let elements = u64::from(self.input.len.get()) / size as u64;
+        if last < elements {
+            Ok(())
+        } else {
+            Err(StepError::Length)
+        }
+    }
+
+    fn pad(&self, limits: &Limits, size: usize) -> Check {
+        let p = self.record::<format::Pad>()?;
+        self.operands(limits, size, size, Place::Apart)?;
+        length(self.input, product(&p.dims)?, size as u64)?;
+        let mut out = 1u64;
+        for ((d, b), a) in p.dims.iter().zip(&p.before).zip(&p.after) {
+            out = times(
+                out,
+                u64::from(d.get()) + u64::from(b.get()) + u64::from(a.get()),
+            )?;
+        }
+        length(self.output, out, size as u64)
+    }
+
+    fn place(&self, limits: &Limits) -> Check {
+        let p = self.record::<format::Place>()?;
+        self.operands(limits, 1, 1, Place::Apart)?;
+        let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| u64::from(v.get()));
+        let (input, output) = (
+            u64::from(self.input.len.get()),
+            u64::from(self.output.len.get()),
+        );
+        let blocks = input.checked_div(block).ok_or(StepError::Parameter)?;
+        let fits =
+            offset + block <= stride && blocks * block == input && times(blocks, stride)? == output;
+        if fits { Ok(()) } else { Err(StepError::Length) }
+    }
+}
+
+impl Limits {
+    fn arena(&self, span: Span, size: usize) -> Check {
+        inside(span, self.arena, size, StepError::OutsideArena)
+    }
+
+    /// `span` holds `count` elements of `size` bytes in the data section.
+    fn constant(&self, span: Span, count: u64, size: u64) -> Check {
+        inside(span, self.data, size as usize, StepError::OutsideData)?;
+        length(span, count, size)
+    }
+}
+
+fn inside(span: Span, limit: usize, size: usize, outside: StepError) -> Check {
+    let range = span.range().ok_or(outside)?;
+    if range.is_empty() || range.end > limit {
+        return Err(outside);
+    }
+    // `size` is 1 or 4: a mask, since a remainder by a variable would need a zero check.
+    if (range.start | range.len()) & (size - 1) != 0 {
+        return Err(StepError::Misaligned);
+    }
+    Ok(())
+}
+
+fn overlap(a: Span, b: Span) -> bool {
+    match (a.range(), b.range()) {
+        (Some(a), Some(b)) => a.start < b.end && b.start < a.end,
+        _ => true,
+    }
+}
+
+fn times(a: u64, b: u64) -> Result<u64, StepError> {
+    a.checked_mul(b).ok_or(StepError::Parameter)
+}
+
+/// The product of dimensions, all of which must be positive.
+fn product(dims: &[zerocopy::little_endian::U32]) -> Result<u64, StepError> {
+    let n = dims
+        .iter()
+        .try_fold(1u64, |n, d| n.checked_mul(d.get().into()));
+    n.filter(|&n| n > 0).ok_or(StepError::Parameter)
+}
+
+fn length(span: Span, count: u64, size: u64) -> Check {
+    if times(count, size)? == u64::from(span.len.get()) {
+        Ok(())
+    } else {
+        Err(StepError::Length)
+    }
+}
+
+fn conv_weights(window: &Window, groups: u32) -> Result<u64, StepError> {
+    let [kh, kw] = window.kernel;
+    let per_group = window.input[2]
+        .get()
+        .checked_div(groups)
+        .ok_or(StepError::Parameter)?;
+    product(&[
+        window.output[2],
+        u32::from(kh.get()).into(),
+        u32::from(kw.get()).into(),
+        per_group.into(),
+    ])
+}
+
+fn byte(value: i32) -> Check {
+    i8::try_from(value)
+        .map(|_| ())
+        .map_err(|_| StepError::Parameter)
+}
+
+fn int8(p: &format::Int8) -> Check {
+    for value in [p.input_zero_point, p.output_zero_point, p.min, p.max] {
+        byte(value.get())?;
+    }
+    if p.min.get() <= p.max.get() {
+        Ok(())
+    } else {
+        Err(StepError::Parameter)
+    }
+}
+
+fn positive(scale: f32) -> Check {
+    if scale > 0.0 && scale.is_finite() {
+        Ok(())
+    } else {
+        Err(StepError::Parameter)
+    }
+}
+
+fn affine(p: &format::Affine) -> Check {
+    positive(p.scale.get())?;
+    byte(p.zero_point.get())
+}
