@@ -9,9 +9,10 @@ pub trait Observer {
         let _ = index;
     }
 
-    /// Called after step `index`, with the bytes that it wrote.
+    /// Called after step `index`, with the bytes that it wrote. What is changed here, later steps see: so `verify` feeds
+    /// every step with the reference's values and looks at each step's own error.
     #[inline(always)]
-    fn after(&mut self, index: usize, output: &[u8]) {
+    fn after(&mut self, index: usize, output: &mut [u8]) {
         let _ = (index, output);
     }
 }

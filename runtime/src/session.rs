@@ -79,7 +79,7 @@ impl<'p, 'a, const OPS: u64> Session<'p, 'a, OPS> {
                 index: index as u32,
             };
             execute::<OPS>(&step, data, self.arena).ok_or(failed)?;
-            observer.after(index, part(self.arena, step.output).ok_or(failed)?);
+            observer.after(index, part_mut(self.arena, step.output).ok_or(failed)?);
         }
         Ok(())
     }

@@ -1,9 +1,199 @@
 //! `kinglet bench`.
 
-/// (to be written)
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use super::common::{self, ModelArgs, grouped};
+use crate::emulate::{self, Emulation, Mode, Request};
+use crate::model::Model;
+use crate::report::{Report, terminal_table};
+use crate::samples;
+use kinglet::Plan;
+use miette::{IntoDiagnostic, bail};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
 
-pub(super) fn run(_args: Args) -> miette::Result<()> {
-    Err(miette::miette!("not written yet"))
+/// Measure a model: executed instructions on an emulated board, or time on this machine.
+///
+/// Instructions are exact and repeatable, so two versions can be compared; they are not cycles. Times on this machine
+/// are medians and depend on what else it does.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kinglet bench model.onnx --board mps2-an386 --profile
+  kinglet bench model.onnx --runs 200")]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Emulated board; without it, this machine is timed.
+    #[arg(long)]
+    board: Option<String>,
+    /// Instructions of every step (needs --board).
+    #[arg(long, requires = "board")]
+    profile: bool,
+    /// Input tensor; seeded random numbers without it.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    input: Vec<String>,
+    /// Inferences to time on this machine.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Write a self-contained HTML report.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let model = args.model.open()?;
+    let runner = model.runner().into_diagnostic()?;
+    let plan = runner.plan().into_diagnostic()?;
+    let samples = if args.input.is_empty() {
+        vec![random_sample(&plan)]
+    } else {
+        samples::read(&plan, &args.input).into_diagnostic()?.rows
+    };
+    match &args.board {
+        Some(board) => on_board(&args, &model, board, &samples),
+        None => on_host(&args, &model, &samples),
+    }
+}
+
+/// Random bytes, or floats in −1 … 1.
+fn random_sample(plan: &Plan<'_>) -> Vec<u8> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut sample = Vec::new();
+    for info in (0..plan.input_count()).filter_map(|i| plan.input(i)) {
+        let mut bytes = vec![0; info.len];
+        random.fill_bytes(&mut bytes);
+        if info.dtype == kinglet::format::DType::F32 {
+            for word in bytes.as_chunks_mut::<4>().0 {
+                *word = (i32::from_le_bytes(*word) as f32 / 2f32.powi(31)).to_le_bytes();
+            }
+        }
+        sample.extend(bytes);
+    }
+    sample
+}
+
+fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> miette::Result<()> {
+    let mode = if args.profile { Mode::Profile } else { Mode::Run };
+    let request =
+        Request { board: emulate::board(board).into_diagnostic()?, plan: &model.plan, samples, mode, loaded: false };
+    let progress = common::spinner();
+    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    progress.finish_and_clear();
+    let steps = profile(model, &result);
+    let instructions = common::median(&result.instructions);
+    let total = steps.iter().map(|s| s.instructions).sum::<u64>().max(1);
+    let rows: Vec<Vec<String>> = steps
+        .iter()
+        .enumerate()
+        .map(|(i, s)| {
+            vec![
+                i.to_string(),
+                s.name.clone(),
+                s.operator.clone(),
+                grouped(s.macs),
+                grouped(s.instructions),
+                if s.macs > 0 { format!("{:.3}", s.instructions as f64 / s.macs as f64) } else { "-".into() },
+                format!("{:.1} %", 100.0 * s.instructions as f64 / total as f64),
+            ]
+        })
+        .collect();
+    let headers = ["step", "node", "operator", "MACs", "instructions", "per MAC", "share"];
+    if let Some(path) = &args.report {
+        let mut report = Report::new(&format!("{} on {board}", model.name));
+        report.paragraph(&format!(
+            "Executed instructions of one inference: {} (median of {}). Counted by the emulator; not cycles.",
+            grouped(instructions),
+            result.instructions.len()
+        ));
+        if args.profile {
+            let bars: Vec<(String, f64)> =
+                steps.iter().enumerate().map(|(i, s)| (format!("{i} {}", s.operator), s.instructions as f64)).collect();
+            report.bar_chart("Instructions of each step", &bars);
+            report.table("Steps", &headers, &rows);
+        }
+        report.write(path).into_diagnostic()?;
+    }
+    if args.json {
+        let each: Vec<_> = steps.iter().map(|s| json!({
+            "name": s.name, "operator": s.operator, "macs": s.macs, "instructions": s.instructions,
+        })).collect();
+        common::print_json(&json!({
+            "model": model.name,
+            "board": board,
+            "samples": samples.len(),
+            "instructions": instructions,
+            "macs": model.macs(),
+            "steps": each,
+        }));
+        return Ok(());
+    }
+    if args.profile {
+        println!("{}", terminal_table(&headers, &rows));
+    }
+    print!("{}: {} instructions an inference on {board}", model.name, grouped(instructions));
+    match model.macs() {
+        Some(macs) if macs > 0 => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
+        _ => println!(),
+    }
+    Ok(())
+}
+
+struct ProfiledStep {
+    name: String,
+    operator: String,
+    macs: u64,
+    instructions: u64,
+}
+
+/// Median over samples of every step's instructions; empty unless profiled.
+fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledStep> {
+    if result.step_instructions.is_empty() {
+        return Vec::new();
+    }
+    let step = |(i, name): (usize, &String)| {
+        let counts: Vec<u64> = result.step_instructions.iter().filter_map(|s| s.get(i).copied()).collect();
+        let info = model.steps().and_then(|s| s.get(i));
+        ProfiledStep {
+            name: name.clone(),
+            operator: info.map_or_else(String::new, |s| s.operator.to_owned()),
+            macs: info.map_or(0, |s| s.macs),
+            instructions: common::median(&counts),
+        }
+    };
+    model.step_names.iter().enumerate().map(step).collect()
+}
+
+fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
+    let mut runner = model.runner().into_diagnostic()?;
+    let Some(sample) = samples.first() else { bail!("the input holds no samples") };
+    let mut nanoseconds = Vec::new();
+    for _ in 0..args.runs {
+        let start = Instant::now();
+        runner.run(sample, &mut ()).into_diagnostic()?;
+        nanoseconds.push(start.elapsed().as_nanos() as u64);
+    }
+    let (median, least) = (common::median(&nanoseconds), nanoseconds.iter().copied().min().unwrap_or(0));
+    let microseconds = |ns: u64| ns as f64 / 1000.0;
+    if args.json {
+        common::print_json(&json!({
+            "model": model.name,
+            "runs": args.runs,
+            "ours_us": microseconds(median),
+            "least_us": microseconds(least),
+            "macs": model.macs(),
+        }));
+    } else {
+        println!(
+            "{}: {:.1} µs an inference on this machine (median of {}, least {:.1} µs; portable kernels, one thread)",
+            model.name,
+            microseconds(median),
+            args.runs,
+            microseconds(least)
+        );
+    }
+    Ok(())
 }

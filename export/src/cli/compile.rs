@@ -1,9 +1,67 @@
 //! `kinglet compile`.
 
-/// (to be written)
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use super::common::{self, ModelArgs, grouped};
+use crate::compile::{CompileOptions, Target};
+use crate::files::write_atomic;
+use crate::model::Model;
+use crate::report::terminal_table;
+use miette::{IntoDiagnostic, bail};
+use std::io::Write;
+use std::path::PathBuf;
 
-pub(super) fn run(_args: Args) -> miette::Result<()> {
-    Err(miette::miette!("not written yet"))
+/// Compile an ONNX model into a plan: one file that the runtime executes on any target.
+///
+/// Prints what the plan needs before anything is flashed: arena, flash, and the layer at the memory peak.
+#[derive(clap::Args)]
+#[command(after_help = "Example: kinglet compile model.onnx -o model.kinglet --target cortex-m4f")]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The plan to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What to compile for.
+    #[arg(long, value_enum, default_value_t)]
+    target: Target,
+    /// Leave the step names out of the file (the device never holds them).
+    #[arg(long)]
+    strip: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let options = CompileOptions { target: args.target, strip: args.strip };
+    let model = Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
+    let Some(compiled) = &model.compiled else { bail!("{} is a plan already", args.model.model.display()) };
+    common::print_warnings(&model.warnings);
+    write_atomic(&args.output, |file| file.write_all(&compiled.file)).into_diagnostic()?;
+    let peak = compiled.steps.get(compiled.peak_step).map_or("", |s| s.name.as_str());
+    if args.json {
+        common::print_json(&serde_json::json!({
+            "model": model.name,
+            "plan": args.output,
+            "target": args.target,
+            "plan_bytes": compiled.core_len,
+            "constant_bytes": compiled.constant_bytes,
+            "arena_bytes": compiled.arena_len,
+            "peak": { "step": peak, "bytes": compiled.peak_bytes },
+            "macs": compiled.macs(),
+            "steps": compiled.steps,
+            "warnings": model.warnings,
+        }));
+        return Ok(());
+    }
+    let rows = vec![
+        vec!["plan (flash)".into(), format!("{} bytes", grouped(compiled.core_len as u64))],
+        vec!["  weights and tables".into(), format!("{} bytes", grouped(compiled.constant_bytes as u64))],
+        vec!["arena (RAM)".into(), format!("{} bytes", grouped(compiled.arena_len as u64))],
+        vec!["  most in use at once".into(), format!("{} bytes, in `{peak}`", grouped(compiled.peak_bytes as u64))],
+        vec!["steps".into(), compiled.steps.len().to_string()],
+        vec!["multiply-accumulates".into(), grouped(compiled.macs())],
+    ];
+    println!("{}", terminal_table(&[&model.name, ""], &rows));
+    println!("wrote {}", args.output.display());
+    Ok(())
 }

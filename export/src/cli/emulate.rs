@@ -1,9 +1,102 @@
 //! `kinglet emulate`.
 
-/// (to be written)
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use super::common::{self, ModelArgs, grouped};
+use crate::emulate::{self, Mode, Request};
+use crate::report::terminal_table;
+use crate::samples;
+use miette::IntoDiagnostic;
+use serde_json::json;
+use std::path::PathBuf;
 
-pub(super) fn run(_args: Args) -> miette::Result<()> {
-    Err(miette::miette!("not written yet"))
+/// Run a model as firmware on an emulated board: the same bytes as on this machine, with exact instruction counts.
+///
+/// Builds the board's firmware with the model linked in, runs every row of the input in QEMU, and reports flash, RAM,
+/// stack and executed instructions (model code only; not cycles).
+#[derive(clap::Args)]
+#[command(after_help = "Example: kinglet emulate model.onnx --board mps2-an386 --input in.npy --output out.npy")]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The board.
+    #[arg(long, default_value = "mps2-an386")]
+    board: String,
+    /// Input tensor with a leading sample axis; NAME=FILE for several inputs.
+    #[arg(long, value_name = "[NAME=]FILE", required = true)]
+    input: Vec<String>,
+    /// Where the output goes: a .npy file, or a folder when there are several outputs.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Load the plan at run time, as an update over the air does, instead of linking it in.
+    #[arg(long)]
+    loaded: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let board = emulate::board(&args.board).into_diagnostic()?;
+    let model = args.model.open()?;
+    let runner = model.runner().into_diagnostic()?;
+    let plan = runner.plan().into_diagnostic()?;
+    let samples = samples::read(&plan, &args.input).into_diagnostic()?;
+    let request =
+        Request { board, plan: &model.plan, samples: &samples.rows, mode: Mode::Run, loaded: args.loaded };
+    let progress = common::spinner();
+    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    progress.finish_and_clear();
+    if let Some(output) = &args.output {
+        let outputs: Vec<Vec<Vec<u8>>> = result.outputs.iter().map(|bytes| split(&plan, bytes)).collect();
+        samples::write(&plan, &outputs, samples.keeps_batch, output).into_diagnostic()?;
+    }
+    let instructions = common::median(&result.instructions);
+    if args.json {
+        common::print_json(&json!({
+            "board": board.name,
+            "model": model.name,
+            "samples": samples.rows.len(),
+            "instructions": instructions,
+            "instructions_each": result.instructions,
+            "macs": model.macs(),
+            "flash_bytes": result.flash_bytes,
+            "plan_bytes": result.plan_bytes,
+            "code_bytes": result.code_bytes,
+            "arena_bytes": result.arena_bytes,
+            "static_ram_bytes": result.static_ram_bytes,
+            "stack_peak_bytes": result.stack_peak_bytes,
+            "log": result.log,
+        }));
+        return Ok(());
+    }
+    let bytes = |n: u64| format!("{} bytes", grouped(n));
+    let mut rows = vec![
+        vec!["inferences".to_owned(), samples.rows.len().to_string()],
+        vec!["instructions an inference (median)".into(), grouped(instructions)],
+    ];
+    if let Some(macs) = model.macs() {
+        rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
+        rows.push(vec!["instructions per multiply".into(), format!("{:.3}", instructions as f64 / macs.max(1) as f64)]);
+    }
+    rows.extend([
+        vec!["flash".into(), bytes(result.flash_bytes)],
+        vec!["  plan".into(), bytes(result.plan_bytes)],
+        vec!["  code".into(), bytes(result.code_bytes)],
+        vec!["arena".into(), bytes(result.arena_bytes)],
+        vec!["static RAM without the arena".into(), bytes(result.static_ram_bytes)],
+        vec!["stack peak".into(), bytes(result.stack_peak_bytes)],
+    ]);
+    println!("{}", terminal_table(&[&model.name, board.name], &rows));
+    Ok(())
+}
+
+/// The outputs of one inference, which the firmware writes back to back.
+fn split(plan: &kinglet::Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = bytes;
+    let lens = (0..plan.output_count()).filter_map(|i| plan.output(i)).map(|info| info.len);
+    lens.map_while(|len| {
+        let (output, tail) = rest.split_at_checked(len)?;
+        rest = tail;
+        Some(output.to_vec())
+    })
+    .collect()
 }

@@ -1,6 +1,7 @@
 //! The `kinglet` command line: one file a subcommand.
 
 mod bench;
+mod common;
 mod compile;
 mod demo;
 mod emulate;

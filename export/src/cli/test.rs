@@ -1,9 +1,54 @@
 //! `kinglet test`.
 
-/// (to be written)
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use super::common;
+use crate::setup;
+use miette::{IntoDiagnostic, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-pub(super) fn run(_args: Args) -> miette::Result<()> {
-    Err(miette::miette!("not written yet"))
+/// Run every test of Kinglet's own source tree: host, differential, emulated. Sets up what it needs.
+///
+/// Tests on the model zoo (KINGLET_ZOO, by default ../shared) run where the zoo is; with CI set they run always, and
+/// fail without it.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Passed on to the test programs, as in `cargo test -- ARGS`.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let progress = common::spinner();
+    setup::ensure(&|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    progress.finish_and_clear();
+
+    let root = root();
+    if !root.join("Cargo.toml").exists() {
+        bail!("Kinglet's source tree is no longer at {}", root.display());
+    }
+    let zoo = std::env::var_os("KINGLET_ZOO").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let with_zoo = std::env::var_os("CI").is_some() || zoo.join("models").is_dir();
+    if !with_zoo {
+        println!("no model zoo at {}: the tests that need it are listed as ignored", zoo.display());
+    }
+    // The runtime once more without optimisation: overflow checks and debug assertions are on there.
+    cargo(&root, &["test", "--package", "kinglet"], &args.args)?;
+    let mut rest = args.args.clone();
+    if with_zoo {
+        rest.push("--include-ignored".into());
+    }
+    cargo(&root, &["test", "--release", "--workspace"], &rest)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn cargo(root: &Path, command: &[&str], rest: &[String]) -> miette::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).current_dir(root).args(command).arg("--").args(rest).status().into_diagnostic()?;
+    if !status.success() {
+        bail!("cargo {} failed", command.join(" "));
+    }
+    Ok(())
 }

@@ -1,9 +1,161 @@
 //! `kinglet verify`.
 
-/// (to be written)
-#[derive(clap::Args)]
-pub(super) struct Args {}
+use super::common::{self, ModelArgs};
+use crate::emulate::{self, Mode, Request};
+use crate::reference::Reference;
+use crate::report::terminal_table;
+use crate::samples;
+use crate::verify::{Comparison, Forced, Recorder};
+use miette::{IntoDiagnostic, bail, miette};
+use serde_json::json;
 
-pub(super) fn run(_args: Args) -> miette::Result<()> {
-    Err(miette::miette!("not written yet"))
+/// Compare the ONNX reference, this machine and an emulated device, step by step.
+///
+/// Every step on this machine is fed with the reference's own values, so that its row shows its own error. The device
+/// must equal this machine byte for byte. Names the first step that differs, and fails if one does.
+#[derive(clap::Args)]
+#[command(after_help = "Example: kinglet verify model_int8.onnx --board mps2-an386 --input samples.npy")]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Input tensor with a leading sample axis; NAME=FILE for several inputs.
+    #[arg(long, value_name = "[NAME=]FILE", required = true)]
+    input: Vec<String>,
+    /// Emulated board; without it, only reference and host are compared.
+    #[arg(long)]
+    board: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One row of the result.
+#[derive(Default)]
+struct Row {
+    comparison: Comparison,
+    device_bytes: u64,
+    device_different: u64,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let model = args.model.open()?;
+    let Some(steps) = model.steps() else {
+        bail!("{} is a plan: verify needs the ONNX file that it was made from", args.model.model.display())
+    };
+    let mut runner = model.runner().into_diagnostic()?;
+    let plan = runner.plan().into_diagnostic()?;
+    let samples = samples::read(&plan, &args.input).into_diagnostic()?;
+    let shapes: Vec<(String, Vec<usize>)> =
+        (0..plan.input_count()).filter_map(|i| plan.input(i)).map(|i| (i.name.to_owned(), i.shape().to_vec())).collect();
+    let names: Vec<String> = steps.iter().map(|s| s.output.clone()).collect();
+    let reference = Reference::load(&args.model.model, &shapes, &names).into_diagnostic()?;
+
+    let progress = common::spinner();
+    let mut comparisons = vec![Comparison::default(); steps.len()];
+    let mut host = Vec::new();
+    for (i, sample) in samples.rows.iter().enumerate() {
+        progress.set_message(format!("sample {} of {}: reference and host", i + 1, samples.rows.len()));
+        let values = reference.run(sample).into_diagnostic()?;
+        runner.run(sample, &mut Forced::new(steps, &mut comparisons, &values)).into_diagnostic()?;
+        let mut recorder = Recorder::default();
+        runner.run(sample, &mut recorder).into_diagnostic()?;
+        host.push(recorder.outputs);
+    }
+    let mut rows: Vec<Row> =
+        comparisons.into_iter().map(|comparison| Row { comparison, ..Row::default() }).collect();
+    if let Some(board) = &args.board {
+        let request = Request {
+            board: emulate::board(board).into_diagnostic()?,
+            plan: &model.plan,
+            samples: &samples.rows,
+            mode: Mode::Steps,
+            loaded: false,
+        };
+        let device = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+        for (host, device) in host.iter().zip(&device.step_outputs) {
+            for ((row, host), device) in rows.iter_mut().zip(host).zip(device) {
+                row.device_bytes += host.len() as u64;
+                let different = host.iter().zip(device).filter(|(a, b)| a != b).count();
+                row.device_different += (different + host.len().abs_diff(device.len())) as u64;
+            }
+        }
+        if device.step_outputs.len() != host.len() {
+            bail!("the device ran {} of {} samples", device.step_outputs.len(), host.len());
+        }
+    }
+    progress.finish_and_clear();
+
+    let first = |differs: &dyn Fn(usize) -> bool| (0..rows.len()).find(|&i| differs(i));
+    let first_reference = first(&|i| !rows[i].comparison.holds(steps[i].dtype));
+    let first_device = first(&|i| rows[i].device_different > 0);
+    if args.json {
+        let step = |i: usize| {
+            json!({
+                "index": i,
+                "name": steps[i].name,
+                "operator": steps[i].operator,
+                "output": steps[i].output,
+                "compared": rows[i].comparison.elements,
+                "equal_share": rows[i].comparison.equal_share(),
+                "largest_difference": rows[i].comparison.largest,
+                "device_bytes": rows[i].device_bytes,
+                "device_different_bytes": rows[i].device_different,
+            })
+        };
+        common::print_json(&json!({
+            "model": model.name,
+            "board": args.board,
+            "samples": samples.rows.len(),
+            "steps": (0..rows.len()).map(step).collect::<Vec<_>>(),
+            "first_step_off_reference": first_reference.map(step),
+            "first_step_off_host": first_device.map(step),
+        }));
+    } else {
+        let table: Vec<Vec<String>> = rows
+            .iter()
+            .enumerate()
+            .map(|(i, row)| {
+                let compared = row.comparison.elements > 0;
+                vec![
+                    i.to_string(),
+                    shorten(&steps[i].name),
+                    steps[i].operator.to_owned(),
+                    if compared { format!("{:.3} %", 100.0 * row.comparison.equal_share()) } else { "-".into() },
+                    if compared { format!("{:.3e}", row.comparison.largest) } else { "-".into() },
+                    match (row.device_bytes, row.device_different) {
+                        (0, _) => "-".into(),
+                        (_, 0) => "same bytes".into(),
+                        (_, n) => format!("{n} bytes differ"),
+                    },
+                ]
+            })
+            .collect();
+        let headers = ["step", "node", "operator", "equal to reference", "largest difference", "device and host"];
+        println!("{}", terminal_table(&headers, &table));
+    }
+    let describe = |i: usize| format!("step {i}, node `{}` ({})", steps[i].name, steps[i].operator);
+    if let Some(i) = first_device {
+        let (bad, all) = (rows[i].device_different, rows[i].device_bytes);
+        return Err(miette!("device and host differ first in {}: {bad} of {all} bytes", describe(i)));
+    }
+    if let Some(i) = first_reference {
+        let c = &rows[i].comparison;
+        return Err(miette!(
+            "host and reference differ first in {}: {} of {} elements, by up to {:.3e}",
+            describe(i),
+            c.different,
+            c.elements,
+            c.largest
+        ));
+    }
+    if !args.json {
+        println!("no step differs");
+    }
+    Ok(())
+}
+
+/// Exporters write names of a hundred characters; the end says most.
+fn shorten(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= 40 { name.into() } else { format!("…{}", name.chars().skip(count - 39).collect::<String>()) }
 }

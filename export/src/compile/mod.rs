@@ -1,1 +1,179 @@
-//! (to be written)
+//! From a prepared graph to a plan file.
+//!
+//! [`compile`] arranges the graph for channels-last execution ([`layout`]), decides what shares memory and where it
+//! lives ([`memory`]), and emits one step record per operation ([`emit`]) into the file ([`image`]).
+
+mod emit;
+mod image;
+mod layout;
+mod memory;
+mod weights;
+
+pub use image::step_names;
+pub use layout::transpose_data as transpose;
+
+use crate::graph::{Graph, Quantization};
+use crate::host::{HostError, Runner};
+use kinglet::format::DType;
+use serde::Serialize;
+
+/// What to compile for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Runs everywhere; what this machine uses.
+    #[default]
+    Host,
+    /// Cortex-M4 with single-precision FPU. For now the same plan as for the host.
+    CortexM4f,
+}
+
+/// Choices of the compiler.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CompileOptions {
+    /// What to compile for.
+    pub target: Target,
+    /// Leave the step names out of the file.
+    pub strip: bool,
+}
+
+/// A step, for people and for comparisons.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepInfo {
+    /// ONNX node.
+    pub name: String,
+    /// Operator of the runtime.
+    pub operator: &'static str,
+    /// ONNX name of the tensor that the step writes.
+    pub output: String,
+    /// Shape as stored.
+    pub shape: Vec<usize>,
+    /// The ONNX tensor is the stored one transposed by this; `None` when they are the same.
+    pub permutation: Option<Vec<usize>>,
+    /// Whether the tensor is complete after this step (a concatenation takes several).
+    pub complete: bool,
+    /// Element type of the output.
+    #[serde(serialize_with = "dtype_name")]
+    pub dtype: DType,
+    /// How integers map to reals.
+    pub quantization: Option<Quantization>,
+    /// Multiply-accumulates, padding counted.
+    pub macs: u64,
+}
+
+fn dtype_name<S: serde::Serializer>(dtype: &DType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match dtype {
+        DType::F32 => "f32",
+        DType::I8 => "i8",
+        DType::U8 => "u8",
+    })
+}
+
+/// A plan and what the compiler knows about it.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The plan file: core, then step names unless stripped.
+    pub file: Vec<u8>,
+    /// Bytes of the core: what a device holds.
+    pub core_len: usize,
+    /// Bytes of arena.
+    pub arena_len: usize,
+    /// All steps.
+    pub steps: Vec<StepInfo>,
+    /// Index of the step at which most arena bytes are in use.
+    pub peak_step: usize,
+    /// Bytes in use there: no placement takes less.
+    pub peak_bytes: usize,
+    /// Bytes of weights, biases and tables.
+    pub constant_bytes: usize,
+}
+
+impl Compiled {
+    /// The part a device holds.
+    pub fn core(&self) -> &[u8] {
+        &self.file[..self.core_len]
+    }
+
+    /// Multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.steps.iter().map(|s| s.macs).sum()
+    }
+}
+
+/// Why a graph does not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The runtime has no kernel for this.
+    #[error("node `{node}` ({operator}): {reason}")]
+    Unsupported {
+        /// ONNX node.
+        node: String,
+        /// Operator.
+        operator: &'static str,
+        /// What is not supported, and what to do.
+        reason: String,
+    },
+    /// An int8 accumulator could overflow.
+    #[error("node `{node}`: the 32-bit accumulator of output channel {channel} can reach {bound}: its weights are too large")]
+    AccumulatorOverflow {
+        /// ONNX node.
+        node: String,
+        /// Output channel.
+        channel: usize,
+        /// The proven bound.
+        bound: i64,
+    },
+    /// A number does not fit its field in the plan.
+    #[error("node `{node}`: {what} = {value} is larger than a plan can hold")]
+    TooLarge {
+        /// ONNX node.
+        node: String,
+        /// What.
+        what: &'static str,
+        /// Its value.
+        value: usize,
+    },
+    /// A graph input or output cannot be described.
+    #[error("{which} `{name}`: {reason}")]
+    Border {
+        /// "input" or "output".
+        which: &'static str,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The finished plan does not pass the runtime's own checks: a defect of the compiler.
+    #[error("the compiler made a plan that the runtime refuses (please report this): {0}")]
+    Refused(#[from] HostError),
+}
+
+/// Seed of the self-test that every plan carries.
+const SELF_TEST_SEED: u32 = 0x4b69_6e67;
+
+/// Compiles a graph that [`crate::passes::prepare`] has been over.
+///
+/// # Errors
+/// See [`CompileError`]; each names the node.
+pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    let arranged = layout::arrange(graph);
+    let emitted = emit::emit(&arranged)?;
+    let arena_len = emitted.arena_len;
+    let unproven = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, 0));
+    let digest = Runner::new(&unproven)?.self_test_digest(SELF_TEST_SEED)?;
+    let core = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, digest));
+    let core_len = core.len();
+    let mut file = core;
+    if !options.strip {
+        file.extend(image::symbols(emitted.steps.iter().map(|s| &s.name)));
+    }
+    Ok(Compiled {
+        file,
+        core_len,
+        arena_len,
+        steps: emitted.steps,
+        peak_step: emitted.peak.0,
+        peak_bytes: emitted.peak.1,
+        constant_bytes: emitted.image.data_len(),
+    })
+}

@@ -1,0 +1,138 @@
+//! Plans on this machine: aligned memory and a runner over [`kinglet::DynSession`].
+
+use kinglet::{DynSession, Observer, Plan, PlanError, RunError, SessionError};
+use zerocopy::IntoBytes;
+
+/// Bytes that start at a multiple of 16, as plans and arenas must.
+#[derive(Clone, Debug)]
+pub struct AlignedBytes {
+    words: Vec<u128>,
+    len: usize,
+}
+
+impl AlignedBytes {
+    /// `len` zeroes.
+    pub fn zeroed(len: usize) -> Self {
+        AlignedBytes { words: vec![0; len.div_ceil(16)], len }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.words.as_bytes()[..self.len]
+    }
+
+    /// The bytes, to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.words.as_mut_bytes()[..self.len]
+    }
+}
+
+impl From<&[u8]> for AlignedBytes {
+    fn from(bytes: &[u8]) -> Self {
+        let mut aligned = AlignedBytes::zeroed(bytes.len());
+        aligned.bytes_mut().copy_from_slice(bytes);
+        aligned
+    }
+}
+
+/// Why a plan does not run here.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The bytes are no valid plan.
+    #[error("not a valid plan: {0}")]
+    Plan(#[from] PlanError),
+    /// The session does not start.
+    #[error("the plan cannot start: {0}")]
+    Session(#[from] SessionError),
+    /// A step failed.
+    #[error("the plan stopped: {0}")]
+    Run(#[from] RunError),
+    /// An input has another size than the plan says.
+    #[error("input `{name}` takes {expected} bytes, {found} were given")]
+    InputLength {
+        /// The input.
+        name: String,
+        /// Bytes the plan says.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+}
+
+/// A plan with its own memory.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    plan: AlignedBytes,
+    arena: AlignedBytes,
+}
+
+impl Runner {
+    /// Checks `plan` and makes an arena for it.
+    ///
+    /// # Errors
+    /// The bytes are no valid plan.
+    pub fn new(plan: &[u8]) -> Result<Runner, HostError> {
+        let plan = AlignedBytes::from(plan);
+        let arena = AlignedBytes::zeroed(Plan::parse(plan.bytes())?.arena_len());
+        Ok(Runner { plan, arena })
+    }
+
+    /// The plan.
+    ///
+    /// # Errors
+    /// None in practice: it was checked when the runner was made.
+    pub fn plan(&self) -> Result<Plan<'_>, HostError> {
+        Ok(Plan::parse(self.plan.bytes())?)
+    }
+
+    /// Digest of the plan's self-test on this machine; see [`kinglet::Session::self_test_digest`].
+    ///
+    /// # Errors
+    /// None for a valid plan.
+    pub fn self_test_digest(&mut self, seed: u32) -> Result<u32, HostError> {
+        let plan = Plan::parse(self.plan.bytes())?;
+        Ok(DynSession::new(plan, self.arena.bytes_mut())?.self_test_digest(seed)?)
+    }
+
+    /// One inference: the bytes of all inputs back to back in, those of each output out.
+    ///
+    /// # Errors
+    /// The input has the wrong length.
+    pub fn run(&mut self, inputs: &[u8], observer: &mut impl Observer) -> Result<Vec<Vec<u8>>, HostError> {
+        Ok(self.run_all([inputs], observer)?.pop().unwrap_or_default())
+    }
+
+    /// Many inferences: for each sample the bytes of each output.
+    ///
+    /// # Errors
+    /// A sample has the wrong length.
+    pub fn run_all<'s>(
+        &mut self,
+        samples: impl IntoIterator<Item = &'s [u8]>,
+        observer: &mut impl Observer,
+    ) -> Result<Vec<Vec<Vec<u8>>>, HostError> {
+        let plan = Plan::parse(self.plan.bytes())?;
+        let mut session = DynSession::new(plan, self.arena.bytes_mut())?;
+        let mut results = Vec::new();
+        for sample in samples {
+            let mut rest = sample;
+            for index in 0..plan.input_count() {
+                let Some(info) = plan.input(index) else { break };
+                let wrong = HostError::InputLength { name: info.name.into(), expected: info.len, found: rest.len() };
+                let (bytes, tail) = rest.split_at_checked(info.len).ok_or(wrong)?;
+                if let Some(input) = session.input_mut(index) {
+                    input.copy_from_slice(bytes);
+                }
+                rest = tail;
+            }
+            if !rest.is_empty() {
+                let expected = sample.len() - rest.len();
+                return Err(HostError::InputLength { name: "all".into(), expected, found: sample.len() });
+            }
+            session.run_observed(observer)?;
+            let outputs = (0..plan.output_count()).filter_map(|i| session.output(i).map(<[u8]>::to_vec));
+            results.push(outputs.collect());
+        }
+        Ok(results)
+    }
+}

@@ -1,0 +1,142 @@
+//! A model as commands take it: an ONNX file to be compiled, or a finished plan.
+
+use crate::compile::{self, CompileError, CompileOptions, Compiled, StepInfo};
+use crate::files::FileError;
+use crate::graph::Graph;
+use crate::host::{AlignedBytes, HostError, Runner};
+use crate::onnx::{self, LoadOptions, OnnxError};
+use crate::passes::{self, Warning};
+use kinglet::Plan;
+use kinglet::format::MAGIC;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A model ready to run.
+#[derive(Debug)]
+pub struct Model {
+    /// File name, for tables.
+    pub name: String,
+    /// The plan's core.
+    pub plan: Vec<u8>,
+    /// What the compiler knows; `None` for a plan file.
+    pub compiled: Option<Compiled>,
+    /// The prepared graph; `None` for a plan file.
+    pub graph: Option<Graph>,
+    /// What does not run as the user may expect.
+    pub warnings: Vec<Warning>,
+    /// A name for every step.
+    pub step_names: Vec<String>,
+}
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Neither ONNX nor a plan by its name.
+    #[error("{}: a model is an .onnx file or a .kinglet plan", path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ONNX file was refused.
+    #[error("{}: {source}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: OnnxError,
+    },
+    /// The compiler refused the model.
+    #[error("{}: {source}", path.display())]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CompileError,
+    },
+    /// The plan file was refused.
+    #[error("{}: {source}", path.display())]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: HostError,
+    },
+    /// A result could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Loads an ONNX file and prepares its graph.
+///
+/// # Errors
+/// The file cannot be read, is no ONNX, or uses something unsupported.
+pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warning>), ModelError> {
+    let refused = |source| ModelError::Onnx { path: path.into(), source };
+    let mut graph = onnx::load(path, options).map_err(refused)?;
+    let warnings = passes::prepare(&mut graph);
+    Ok((graph, warnings))
+}
+
+impl Model {
+    /// Opens `path`: a plan by its first bytes, ONNX by its extension.
+    ///
+    /// # Errors
+    /// See [`ModelError`].
+    pub fn open(path: &Path, load: &LoadOptions, options: &CompileOptions) -> Result<Model, ModelError> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if extension == "onnx" {
+            let (graph, warnings) = load_graph(path, load)?;
+            let refused = |source| ModelError::Compile { path: path.into(), source };
+            let compiled = compile::compile(&graph, options).map_err(refused)?;
+            return Ok(Model {
+                name,
+                plan: compiled.core().to_vec(),
+                step_names: compiled.steps.iter().map(|s| s.name.clone()).collect(),
+                compiled: Some(compiled),
+                graph: Some(graph),
+                warnings,
+            });
+        }
+        let file = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+        if extension != "kinglet" && !file.starts_with(&MAGIC) {
+            return Err(ModelError::Kind { path: path.into() });
+        }
+        let refused = |source: HostError| ModelError::Plan { path: path.into(), source };
+        let aligned = AlignedBytes::from(file.as_slice());
+        let plan = Plan::parse(aligned.bytes()).map_err(|e| refused(e.into()))?;
+        let mut step_names = compile::step_names(&file, plan.core_len());
+        let operators: Vec<_> = plan.operators().collect();
+        if step_names.len() != operators.len() {
+            step_names = operators.iter().map(|op| op.name().to_owned()).collect();
+        }
+        let plan = file[..plan.core_len()].to_vec();
+        Ok(Model { name, plan, compiled: None, graph: None, warnings: Vec::new(), step_names })
+    }
+
+    /// A runner for this machine.
+    ///
+    /// # Errors
+    /// None: the plan was checked when the model was opened.
+    pub fn runner(&self) -> Result<Runner, HostError> {
+        Runner::new(&self.plan)
+    }
+
+    /// The compiler's steps; `None` for a plan file.
+    pub fn steps(&self) -> Option<&[StepInfo]> {
+        self.compiled.as_ref().map(|c| c.steps.as_slice())
+    }
+
+    /// Multiply-accumulates of one inference; `None` for a plan file.
+    pub fn macs(&self) -> Option<u64> {
+        self.compiled.as_ref().map(Compiled::macs)
+    }
+}

@@ -1,0 +1,101 @@
+//! The ONNX reference: the model's own file, executed by tract without optimisation, with every tensor by name.
+//!
+//! tract computes the literal graph: floats between `DequantizeLinear` and `QuantizeLinear`. Its quantised tensors can
+//! differ from ONNX Runtime's by one where a value lies on a rounding boundary (it multiplies by the reciprocal of the
+//! scale). tract's own optimiser is left out: with it, a quantised Softmax at the end of a graph is wrong.
+
+use crate::graph::Data;
+use crate::onnx::{self, LoadOptions, OnnxError};
+use std::collections::HashMap;
+use std::path::Path;
+use tract_onnx::prelude::*;
+
+/// Why there is no reference.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// tract does not run the model.
+    #[error("the reference (tract) does not run this model: {0}")]
+    Tract(String),
+}
+
+/// Tensors of one inference, by ONNX name.
+pub type Values = HashMap<String, Data>;
+
+/// A model under the reference runtime.
+pub struct Reference {
+    plan: Arc<TypedRunnableModel>,
+    names: Vec<String>,
+    inputs: Vec<(Vec<usize>, DatumType)>,
+}
+
+fn tract(error: impl std::fmt::Display) -> ReferenceError {
+    ReferenceError::Tract(format!("{error:#}"))
+}
+
+impl Reference {
+    /// Loads `path` so that the tensors in `names` (those that exist) are computed. `inputs` are the shapes of the
+    /// model's inputs.
+    ///
+    /// # Errors
+    /// The file cannot be read, or tract refuses it.
+    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Reference, ReferenceError> {
+        let proto = onnx::read(path)?;
+        let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(&proto, None).map_err(tract)?;
+        let mut model = parsed.model;
+        let outlets = model.input_outlets().map_err(tract)?.to_vec();
+        for outlet in outlets {
+            let name = model.node(outlet.node).name.clone();
+            if let Some((_, shape)) = inputs.iter().find(|(n, _)| *n == name) {
+                let fact = model.outlet_fact(outlet).map_err(tract)?.clone().with_shape(shape.as_slice());
+                model.set_outlet_fact(outlet, fact).map_err(tract)?;
+            }
+        }
+        let found = names.iter().filter_map(|name| Some((name.clone(), *parsed.outlets_by_name.get(name)?)));
+        let (names, outlets): (Vec<_>, Vec<_>) = found.unzip();
+        model.select_output_outlets(&outlets).map_err(tract)?;
+        let typed = model.into_typed().map_err(tract)?;
+        let mut described = Vec::new();
+        for outlet in typed.input_outlets().map_err(tract)? {
+            let fact = typed.outlet_fact(*outlet).map_err(tract)?;
+            let shape = fact.shape.as_concrete().ok_or_else(|| tract("an input has an open shape"))?;
+            described.push((shape.to_vec(), fact.datum_type));
+        }
+        let plan = typed.into_runnable().map_err(tract)?;
+        Ok(Reference { plan, names, inputs: described })
+    }
+
+    /// Runs one inference on the bytes of all inputs, back to back.
+    ///
+    /// # Errors
+    /// tract fails, or the bytes are too few.
+    pub fn run(&self, sample: &[u8]) -> Result<Values, ReferenceError> {
+        let mut rest = sample;
+        let mut inputs = tvec!();
+        for (shape, dtype) in &self.inputs {
+            let len = shape.iter().product::<usize>() * dtype.size_of();
+            let (bytes, tail) = rest.split_at_checked(len).ok_or_else(|| tract("the sample is too short"))?;
+            let tensor = match dtype {
+                DatumType::F32 => {
+                    let v: Vec<f32> = bytes.as_chunks().0.iter().map(|&w| f32::from_le_bytes(w)).collect();
+                    Tensor::from_shape(shape, &v)
+                }
+                DatumType::I8 => Tensor::from_shape(shape, &bytes.iter().map(|&b| b as i8).collect::<Vec<_>>()),
+                DatumType::U8 => Tensor::from_shape(shape, bytes),
+                other => return Err(tract(format!("input type {other:?}"))),
+            };
+            inputs.push(tensor.map_err(tract)?.into_tvalue());
+            rest = tail;
+        }
+        let outputs = self.plan.run(inputs).map_err(tract)?;
+        let mut values = Values::new();
+        for (name, tensor) in self.names.iter().zip(outputs) {
+            if let Some(data) = onnx::tensor_data(&tensor) {
+                values.insert(name.clone(), data);
+            }
+        }
+        Ok(values)
+    }
+}
