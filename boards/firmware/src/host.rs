@@ -61,9 +61,16 @@ impl File {
     }
 
     fn with_mode(name: &'static CStr, mode: Mode) -> Result<File, Failure> {
-        let handle = call(SYS_OPEN, [name.as_ptr().addr(), mode as usize, name.count_bytes()]);
+        let handle = call(
+            SYS_OPEN,
+            [name.as_ptr().addr(), mode as usize, name.count_bytes()],
+        );
         let name = name.to_str().unwrap_or("");
-        if handle == usize::MAX { Err(Failure::Open(name)) } else { Ok(File { handle, name }) }
+        if handle == usize::MAX {
+            Err(Failure::Open(name))
+        } else {
+            Ok(File { handle, name })
+        }
     }
 
     /// Fills as much of `bytes` as the file still has; the number of bytes filled.
@@ -73,7 +80,14 @@ impl File {
     pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Failure> {
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let missing = call(SYS_READ, [self.handle, rest.as_mut_ptr().expose_provenance(), rest.len()]);
+            let missing = call(
+                SYS_READ,
+                [
+                    self.handle,
+                    rest.as_mut_ptr().expose_provenance(),
+                    rest.len(),
+                ],
+            );
             match rest.len().checked_sub(missing) {
                 None => return Err(Failure::Read(self.name)),
                 Some(0) => break,
@@ -92,7 +106,10 @@ impl File {
         if bytes.is_empty() {
             return Ok(());
         }
-        match call(SYS_WRITE, [self.handle, bytes.as_ptr().expose_provenance(), bytes.len()]) {
+        match call(
+            SYS_WRITE,
+            [self.handle, bytes.as_ptr().expose_provenance(), bytes.len()],
+        ) {
             0 => Ok(()),
             _ => Err(Failure::Write(self.name)),
         }

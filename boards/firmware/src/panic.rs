@@ -31,7 +31,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 // SAFETY: logs and ends the program; it touches no state of the interrupted code but the logger's, which is guarded.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    defmt::error!("hard fault at {=u32:#x}, return address {=u32:#x}", frame.pc(), frame.lr());
+    defmt::error!(
+        "hard fault at {=u32:#x}, return address {=u32:#x}",
+        frame.pc(),
+        frame.lr()
+    );
     host::exit(FAULT)
 }
 

@@ -23,10 +23,18 @@ pub fn serve<const OPS: u64>(
     busy: &mut impl OutputPin,
 ) -> Result<(), Failure> {
     let plan = session.plan();
-    defmt::info!("plan: {=usize} steps, arena {=usize} bytes", plan.step_count(), plan.arena_len());
+    defmt::info!(
+        "plan: {=usize} steps, arena {=usize} bytes",
+        plan.step_count(),
+        plan.arena_len()
+    );
     let output = File::create(c"output.bin")?;
     let report = File::create(c"report.bin")?;
-    let step_count = if cfg!(feature = "steps") { plan.step_count() } else { 0 };
+    let step_count = if cfg!(feature = "steps") {
+        plan.step_count()
+    } else {
+        0
+    };
     write_word(&report, step_count as u64)?;
     #[cfg(feature = "steps")]
     let (steps, mut position) = (File::create(c"steps.bin")?, 0);

@@ -60,6 +60,10 @@ impl Paint {
         while word < start && unsafe { word.read_volatile() } == PAINT {
             word = word.wrapping_add(1);
         }
-        if word == self.bottom { Err(Failure::StackUnbounded) } else { Ok(start.addr() - word.addr()) }
+        if word == self.bottom {
+            Err(Failure::StackUnbounded)
+        } else {
+            Ok(start.addr() - word.addr())
+        }
     }
 }

@@ -19,7 +19,9 @@ struct Steps<'a, C> {
 
 impl<C: InstructionCounter> Steps<'_, C> {
     fn record(&mut self, instructions: u64, output: &[u8]) -> Result<(), Failure> {
-        self.counts.push(instructions).map_err(|_| Failure::TooManySteps)?;
+        self.counts
+            .push(instructions)
+            .map_err(|_| Failure::TooManySteps)?;
         self.dump.write(&(output.len() as u32).to_le_bytes())?;
         self.dump.write(output)
     }
@@ -30,7 +32,7 @@ impl<C: InstructionCounter> Observer for Steps<'_, C> {
         self.counter.start();
     }
 
-    fn after(&mut self, _: usize, output: &[u8]) {
+    fn after(&mut self, _: usize, output: &mut [u8]) {
         // First of all, so that what is done here is not counted.
         let instructions = self.counter.stop();
         self.result = self.result.and_then(|()| self.record(instructions, output));
@@ -46,8 +48,16 @@ pub(crate) fn observe<const OPS: u64>(
     dump: &File,
     report: &File,
 ) -> Result<(), Failure> {
-    let mut steps = Steps { counter, counts: Vec::new(), dump, result: Ok(()) };
+    let mut steps = Steps {
+        counter,
+        counts: Vec::new(),
+        dump,
+        result: Ok(()),
+    };
     session.run_observed(&mut steps)?;
     steps.result?;
-    steps.counts.iter().try_for_each(|count| write_word(report, *count))
+    steps
+        .counts
+        .iter()
+        .try_for_each(|count| write_word(report, *count))
 }

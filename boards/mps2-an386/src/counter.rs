@@ -29,7 +29,11 @@ impl Timer {
         RELOAD.write(u32::MAX);
         VALUE.write(u32::MAX);
         CONTROL.write(1);
-        let mut timer = Timer { value: 0, hundredths: 0, empty: 0 };
+        let mut timer = Timer {
+            value: 0,
+            hundredths: 0,
+            empty: 0,
+        };
         timer.start();
         timer.empty = timer.stop();
         timer

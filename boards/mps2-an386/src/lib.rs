@@ -40,7 +40,11 @@ impl Board {
         // SAFETY: memory that the linker places nothing in, handed out once; the emulator starts with it zeroed, and
         // any bytes would be valid.
         let psram = unsafe { core::slice::from_raw_parts_mut(PSRAM, PSRAM_LEN) };
-        Some(Board { timer: Timer::new(), led: Led(()), psram })
+        Some(Board {
+            timer: Timer::new(),
+            led: Led(()),
+            psram,
+        })
     }
 }
 

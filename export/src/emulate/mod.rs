@@ -9,11 +9,11 @@ mod image;
 mod qemu;
 mod report;
 
+use crate::host::AlignedBytes;
 use crate::setup::{self, SetupError};
 use kinglet::{Plan, PlanError};
 use std::io;
 use std::path::PathBuf;
-use zerocopy::IntoBytes;
 
 pub use board::{BOARDS, Board, board};
 
@@ -187,7 +187,7 @@ pub enum EmulateError {
 /// [`EmulateError`]; that the model does not fit the board is known before anything is built, as far as plan and arena
 /// alone tell.
 pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulation, EmulateError> {
-    let aligned = Aligned::new(request.plan);
+    let aligned = AlignedBytes::from(request.plan);
     let plan = Plan::parse(aligned.bytes())?;
     check(request, &plan)?;
 
@@ -368,27 +368,6 @@ fn file_error(
         action,
         path,
         source,
-    }
-}
-
-/// A copy of a plan at an address that [`Plan::parse`] accepts.
-struct Aligned {
-    words: Vec<u128>,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0u128; bytes.len().div_ceil(size_of::<u128>())];
-        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        Aligned {
-            words,
-            len: bytes.len(),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..self.len]
     }
 }
 

@@ -24,7 +24,10 @@ fn main() -> ! {
 fn load(mut board: Board, arena: &mut Arena<ARENA_LEN>) -> Result<(), Failure> {
     let file = File::open(c"plan.bin")?;
     let (found, available) = (file.len()?, board.psram.len());
-    let bytes = board.psram.get_mut(..found).ok_or(Failure::PlanTooLong { found, available })?;
+    let bytes = board
+        .psram
+        .get_mut(..found)
+        .ok_or(Failure::PlanTooLong { found, available })?;
     let read = file.read(bytes)?;
     let plan = Plan::parse(bytes.get(..read).ok_or(Failure::Read("plan.bin"))?)?;
     let mut session = DynSession::new(plan, arena.bytes_mut())?;

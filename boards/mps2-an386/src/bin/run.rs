@@ -9,7 +9,10 @@ use mps2_an386::Board;
 
 kinglet::model!(
     Model,
-    env!("KINGLET_PLAN", "set KINGLET_PLAN to the absolute path of the plan to link in (`kinglet compile` makes one)")
+    env!(
+        "KINGLET_PLAN",
+        "set KINGLET_PLAN to the absolute path of the plan to link in (`kinglet compile` makes one)"
+    )
 );
 
 #[entry]
