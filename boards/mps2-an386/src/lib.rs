@@ -3,6 +3,7 @@
 
 mod counter;
 mod register;
+mod vectors;
 
 pub use counter::Timer;
 use register::Register;

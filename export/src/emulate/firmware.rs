@@ -182,7 +182,7 @@ fn explain(build: &Build<'_>, output: &str) -> EmulateError {
     }
     if let Some(over) = overflow("RAM") {
         return too_large(
-            "the arena, static RAM and stack",
+            "the arena with static data and a stack",
             "RAM",
             board.ram_len,
             over + STACK_RESERVE as u64,
@@ -232,14 +232,14 @@ mod tests {
             "rust-lld: error: section '.rodata' will not fit in region 'FLASH': overflowed by 96 bytes",
         );
         assert!(
-            text.contains("takes 4194400 bytes") && text.contains("flash has 4194304"),
+            text.contains("needs 4194400 bytes of flash, there are 4194304"),
             "{text}"
         );
         let text = explained(
             "rust-lld: error: section '.bss' will not fit in region 'RAM': overflowed by 4 bytes",
         );
         assert!(
-            text.contains("takes 4198404 bytes") && text.contains("RAM has 4194304"),
+            text.contains("needs 4198404 bytes of RAM, there are 4194304"),
             "{text}"
         );
     }

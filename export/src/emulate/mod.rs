@@ -103,7 +103,7 @@ pub enum EmulateError {
     },
     /// The model does not fit the board.
     #[error(
-        "the model does not fit {board}: {what} takes {needed} bytes, and the board's {memory} has {available}"
+        "the model does not fit {board}: {what} needs {needed} bytes of {memory}, there are {available}"
     )]
     TooLarge {
         /// The board.
@@ -213,10 +213,19 @@ pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulati
     let arena = plan.arena_len() as u64;
     // The loader reserves more than this plan's arena.
     let reserved = if request.loaded { image.arena } else { arena };
+    if arena > reserved {
+        return Err(EmulateError::TooLarge {
+            board: request.board.name,
+            what: "the arena",
+            needed: arena,
+            memory: "the loader's arena",
+            available: reserved,
+        });
+    }
     let static_ram = image.ram.saturating_sub(reserved);
     fits(
         request.board,
-        "arena, static RAM and stack",
+        "the arena with static data and a stack",
         image.ram + STACK_RESERVE as u64,
         Memory::Ram,
     )?;
@@ -322,7 +331,7 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
     fits(request.board, "the plan", plan.core_len() as u64, memory)?;
     fits(
         request.board,
-        "the arena and a stack",
+        "the arena with a stack",
         (plan.arena_len() + STACK_RESERVE) as u64,
         Memory::Ram,
     )
@@ -425,7 +434,7 @@ mod tests {
         let error = fits(board, "the plan", board.flash_len as u64 + 1, Memory::Flash).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the model does not fit mps2-an386: the plan takes 4194305 bytes, and the board's flash has 4194304"
+            "the model does not fit mps2-an386: the plan needs 4194305 bytes of flash, there are 4194304"
         );
     }
 }

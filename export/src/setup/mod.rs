@@ -252,7 +252,10 @@ fn installed(progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> 
         if let Some(toolchain) = &toolchain {
             arguments.extend(["--toolchain", toolchain]);
         }
-        packages::output(&mut Command::new(rustup), &arguments)?;
+        packages::output(&mut Command::new(rustup), &arguments).map_err(|error| SetupError::Missing {
+            what: format!("the Rust target {TARGET}"),
+            advice: format!("rustup cannot add it; where only Debian's archive can be reached, set {FROM_SOURCE}=1\n{error}"),
+        })?;
         if !has_target()? {
             return Err(SetupError::Missing {
                 what: format!("the Rust target {TARGET}"),
