@@ -280,3 +280,112 @@ pub fn dense<A: Arithmetic>(
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::kernels::testing::{Case, bytes, cases};
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// The definition: every tap of every output, padding as the input's zero point.
+    fn by_definition(case: &Case, x: &[i8], w: &[i8], bias: &[i32], zero: i32) -> Vec<i64> {
+        let g = &case.geometry();
+        let [in_h, in_w, in_c] = g.input.map(|d| d.get() as isize);
+        let [out_h, out_w, out_c] = g.output.map(NonZeroUsize::get);
+        let [kh, kw] = g.kernel.map(NonZeroUsize::get);
+        let depth = in_c as usize / case.groups;
+        let mut sums = Vec::new();
+        for b in 0..g.batch as isize {
+            for oy in 0..out_h {
+                for ox in 0..out_w {
+                    for oc in 0..out_c {
+                        let mut sum = i64::from(bias[oc]);
+                        for ky in 0..kh {
+                            for kx in 0..kw {
+                                for d in 0..depth {
+                                    let iy = (oy * g.stride[0].get() + ky * g.dilation[0].get())
+                                        as isize
+                                        - g.pad[0] as isize;
+                                    let ix = (ox * g.stride[1].get() + kx * g.dilation[1].get())
+                                        as isize
+                                        - g.pad[1] as isize;
+                                    let ic = oc / (out_c / case.groups) * depth + d;
+                                    let inside = (0..in_h).contains(&iy) && (0..in_w).contains(&ix);
+                                    let at = (((b * in_h + iy) * in_w + ix) * in_c) as usize + ic;
+                                    let x = if inside {
+                                        i64::from(x[at])
+                                    } else {
+                                        i64::from(zero)
+                                    };
+                                    sum += x * i64::from(w[((oc * kh + ky) * kw + kx) * depth + d]);
+                                }
+                            }
+                        }
+                        sums.push(sum);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn convolutions_equal_the_definition(case in cases(), seed: u64, zero in -128i32..=127) {
+            let x = bytes(seed, case.input_len());
+            let w = bytes(seed ^ 1, case.weight_len());
+            let bias: Vec<i32> = bytes(seed ^ 2, case.out_c).iter().map(|&b| i32::from(b) * 40).collect();
+            let multipliers: Vec<f32> = (0..case.out_c).map(|c| 0.002 + 0.0007 * c as f32).collect();
+            let output = Output::new(zero / 2, -120, 115);
+            let a = Int8 { input_zero_point: zero, bias: &bias, multipliers: &multipliers, output };
+            let sums = by_definition(&case, &x, &w, &bias, zero);
+            let want: Vec<i8> = sums.iter().enumerate()
+                .map(|(i, &sum)| output.requantize(sum as i32, multipliers[i % case.out_c])).collect();
+            let mut y = vec![0; case.output_len()];
+            prop_assert!(conv(&case.geometry(), case.groups, &a, &x, &w, &mut y).is_some());
+            prop_assert_eq!(&y, &want);
+            if case.groups == case.in_c {
+                let packed: Vec<i8> = (0..w.len()).map(|i| {
+                    let (tap, channel) = (i / case.out_c, i % case.out_c);
+                    w[channel * (w.len() / case.out_c) + tap]
+                }).collect();
+                let mut y = vec![0; case.output_len()];
+                prop_assert!(depthwise(&case.geometry(), &a, &x, &packed, &mut y).is_some());
+                prop_assert_eq!(&y, &want);
+            }
+        }
+
+        #[test]
+        fn float_and_int8_convolutions_agree_on_small_integers(case in cases(), seed: u64) {
+            let x = bytes(seed, case.input_len());
+            let w = bytes(seed ^ 1, case.weight_len());
+            let sums = by_definition(&case, &x, &w, &vec![0; case.out_c], 0);
+            let float = |v: &[i8]| v.iter().map(|&v| f32::from(v)).collect::<Vec<_>>();
+            let a = Float { bias: &vec![0.0; case.out_c], min: f32::NEG_INFINITY, max: f32::INFINITY };
+            let mut y = vec![0.0; case.output_len()];
+            prop_assert!(conv(&case.geometry(), case.groups, &a, &float(&x), &float(&w), &mut y).is_some());
+            // Sums below 2²⁴ are exact in single precision.
+            prop_assert_eq!(y, sums.iter().map(|&s| s as f32).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn dense_equals_a_pointwise_convolution(rows in 1usize..4, inputs in 1usize..20, outputs in 1usize..9, seed: u64) {
+            let (x, w) = (bytes(seed, rows * inputs), bytes(seed ^ 1, inputs * outputs));
+            let bias = vec![7; outputs];
+            let multipliers = vec![0.003; outputs];
+            let output = Output::saturating(-3);
+            let a = Int8 { input_zero_point: 0, bias: &bias, multipliers: &multipliers, output };
+            let mut y = vec![0; rows * outputs];
+            prop_assert!(dense(inputs, outputs, &a, &x, &w, &mut y).is_some());
+            let pointwise = Case { in_c: inputs, out_c: outputs, in_size: [rows, 1], ..Case::POINT };
+            let mut z = vec![0; rows * outputs];
+            prop_assert!(conv(&pointwise.geometry(), 1, &a, &x, &w, &mut z).is_some());
+            prop_assert_eq!(y, z);
+        }
+    }
+}

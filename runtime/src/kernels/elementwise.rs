@@ -128,3 +128,62 @@ pub fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
         *y = i32::from(*x).wrapping_sub(zero_point) as f32 * scale;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_operand_repeats_inside_and_outside() {
+        // Shape [2, 2, 3] with an operand of shape [2, 1]: each element thrice, the pair twice.
+        let mut y = [1.0; 12];
+        binary_f32(
+            &mut y,
+            &[10.0, 20.0],
+            3,
+            (f32::NEG_INFINITY, f32::INFINITY),
+            |a, b| a + b,
+        );
+        assert_eq!(
+            y,
+            [
+                11.0, 11.0, 11.0, 21.0, 21.0, 21.0, 11.0, 11.0, 11.0, 21.0, 21.0, 21.0
+            ]
+        );
+        assert_eq!(binary_f32(&mut y, &[], 3, (0.0, 1.0), |a, _| a), None);
+    }
+
+    #[test]
+    fn int8_addition_equals_exact_arithmetic() {
+        // Scales 0.5 and 0.25 into 0.5: factors 2²¹ and 2²⁰.
+        for a in i8::MIN..=i8::MAX {
+            let mut y = [a; 256];
+            let b: [i8; 256] = core::array::from_fn(|i| i as u8 as i8);
+            let factors = (1 << 21, 1 << 20);
+            let offset = -(3 * factors.0 - 7 * factors.1);
+            let multiplier = 1.0 / (1 << 21) as f32;
+            add_i8(
+                &mut y,
+                &b,
+                1,
+                factors,
+                offset,
+                multiplier,
+                Output::saturating(2),
+            );
+            for (b, y) in b.iter().zip(y) {
+                let real = 0.5 * (f32::from(a) - 3.0) + 0.25 * (f32::from(*b) + 7.0);
+                assert_eq!(y, Output::saturating(2).quantize(real / 0.5), "{a} + {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn quantising_inverts_dequantising() {
+        let q: [i8; 256] = core::array::from_fn(|i| i as u8 as i8);
+        let (mut reals, mut back) = ([0.0; 256], [0; 256]);
+        dequantize(&q, 0.037, -11, &mut reals);
+        quantize(&reals, 0.037, Output::saturating(-11), &mut back);
+        assert_eq!(back, q);
+    }
+}

@@ -9,6 +9,8 @@ mod elementwise;
 mod movement;
 mod pool;
 mod softmax;
+#[cfg(test)]
+mod testing;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 pub use elementwise::{
@@ -49,7 +51,7 @@ pub struct Taps {
     pub start: usize,
     /// One past the last kernel index inside the input.
     pub end: usize,
-    /// Input position of kernel index `start`.
+    /// Input position of kernel index `start`; 0 when there is none.
     pub position: usize,
 }
 
@@ -115,9 +117,14 @@ impl Geometry {
         let origin = output.wrapping_mul(stride.get());
         let ceil = |n: usize| n.wrapping_add(dilation.get() - 1) / dilation;
         let start = ceil(pad.saturating_sub(origin)).min(kernel);
-        let end = ceil(input.wrapping_add(pad).saturating_sub(origin))
-            .min(kernel)
-            .max(start);
+        let end = ceil(input.wrapping_add(pad).saturating_sub(origin)).min(kernel);
+        if start >= end {
+            return Taps {
+                start,
+                end: start,
+                position: 0,
+            };
+        }
         let position = origin
             .wrapping_add(start.wrapping_mul(dilation.get()))
             .wrapping_sub(pad);

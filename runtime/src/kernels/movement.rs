@@ -96,3 +96,70 @@ fn advance(
         *i = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    type Dims = [usize; MAX_RANK];
+
+    fn strides(dims: &Dims) -> Dims {
+        let mut strides = [1; MAX_RANK];
+        for i in (1..MAX_RANK).rev() {
+            strides[i - 1] = strides[i] * dims[i];
+        }
+        strides
+    }
+
+    fn indices(dims: &Dims) -> Vec<Dims> {
+        let strides = strides(dims);
+        (0..dims.iter().product())
+            .map(|i: usize| core::array::from_fn(|k| i / strides[k] % dims[k]))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn transposing_moves_every_element(dims in proptest::array::uniform6(1usize..4), order in Just([0, 1, 2, 3, 4, 5]).prop_shuffle()) {
+            let x: Vec<usize> = (0..dims.iter().product()).collect();
+            let from = strides(&dims);
+            let out_dims = order.map(|k: usize| dims[k]);
+            let mut y = vec![usize::MAX; x.len()];
+            prop_assert!(transpose(out_dims, order.map(|k| from[k]), &x, &mut y).is_some());
+            for (index, y) in indices(&out_dims).iter().zip(y) {
+                let at: usize = order.iter().zip(index).map(|(&k, i)| from[k] * i).sum();
+                prop_assert_eq!(y, at);
+            }
+        }
+
+        #[test]
+        fn padding_surrounds_the_input(
+            dims in proptest::array::uniform6(1usize..3),
+            before in proptest::array::uniform6(0usize..3),
+            after in proptest::array::uniform6(0usize..2),
+        ) {
+            let x: Vec<usize> = (0..dims.iter().product()).collect();
+            let out: Dims = core::array::from_fn(|k| before[k] + dims[k] + after[k]);
+            let mut y = vec![0; out.iter().product()];
+            prop_assert!(pad(dims, before, after, usize::MAX, &x, &mut y).is_some());
+            let from = strides(&dims);
+            for (index, y) in indices(&out).iter().zip(y) {
+                let inside = (0..MAX_RANK).all(|k| (before[k]..before[k] + dims[k]).contains(&index[k]));
+                let at = (0..MAX_RANK).map(|k| index[k].wrapping_sub(before[k]).wrapping_mul(from[k])).fold(0, usize::wrapping_add);
+                prop_assert_eq!(y, if inside { at } else { usize::MAX });
+            }
+        }
+    }
+
+    #[test]
+    fn places_interleave() {
+        let mut y = [0; 10];
+        place(2, 5, 0, &[1, 2, 3, 4], &mut y);
+        place(3, 5, 2, &[5, 6, 7, 8, 9, 10], &mut y);
+        assert_eq!(y, [1, 2, 5, 6, 7, 3, 4, 8, 9, 10]);
+    }
+}

@@ -80,3 +80,57 @@ pub fn max_pool<T: Copy + PartialOrd>(g: &Geometry, least: T, x: &[T], y: &mut [
         |max, _| max,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::kernels::testing::{Case, bytes, cases};
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn pooling_equals_the_definition(case in cases(), seed: u64) {
+            let case = Case { out_c: case.in_c, ..case };
+            let g = case.geometry();
+            let x = bytes(seed, case.input_len());
+            let [in_h, in_w, c] = g.input.map(|d| d.get() as isize);
+            let [out_h, out_w, _] = g.output.map(NonZeroUsize::get);
+            let (mut maxima, mut means) = (Vec::new(), Vec::new());
+            for b in 0..g.batch as isize {
+                for oy in 0..out_h {
+                    for ox in 0..out_w {
+                        for channel in 0..c {
+                            let (mut max, mut sum, mut count) = (i8::MIN, 0.0f32, 0);
+                            for ky in 0..g.kernel[0].get() {
+                                for kx in 0..g.kernel[1].get() {
+                                    let iy = (oy * g.stride[0].get() + ky * g.dilation[0].get()) as isize - g.pad[0] as isize;
+                                    let ix = (ox * g.stride[1].get() + kx * g.dilation[1].get()) as isize - g.pad[1] as isize;
+                                    if (0..in_h).contains(&iy) && (0..in_w).contains(&ix) {
+                                        let v = x[(((b * in_h + iy) * in_w + ix) * c + channel) as usize];
+                                        max = max.max(v);
+                                        sum += f32::from(v);
+                                        count += 1;
+                                    }
+                                }
+                            }
+                            maxima.push(max);
+                            means.push(if count == 0 { f32::NAN } else { sum / count as f32 });
+                        }
+                    }
+                }
+            }
+            let mut y = vec![0; case.output_len()];
+            prop_assert!(max_pool(&g, i8::MIN, &x, &mut y).is_some());
+            prop_assert_eq!(y, maxima);
+            let x: Vec<f32> = x.iter().map(|&v| f32::from(v)).collect();
+            let mut y = vec![0.0; case.output_len()];
+            prop_assert!(average_pool(&g, 0, &x, &mut y, |x| x, |mean| mean).is_some());
+            for (y, mean) in y.iter().zip(means) {
+                prop_assert!(*y == mean || (y.is_nan() && mean.is_nan()));
+            }
+        }
+    }
+}

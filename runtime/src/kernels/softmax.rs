@@ -52,3 +52,35 @@ pub fn softmax_i8(
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_sum_to_one_and_keep_their_order() {
+        let mut y = [1.0, 3.0, 2.0, -500.0, 80.0, 79.0];
+        softmax_f32(&mut y, 3);
+        for row in y.chunks(3) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        assert!(y[1] > y[2] && y[2] > y[0] && y[4] > y[5] && y[3] == 0.0);
+    }
+
+    #[test]
+    fn int8_equals_float_then_rounded() {
+        let q = [-128i8, -5, 0, 17, 127, 127];
+        let mut float = q.map(|q| (i32::from(q) + 5) as f32 * 0.11);
+        let mut int8 = q;
+        softmax_f32(&mut float, 6);
+        softmax_i8(
+            &mut int8,
+            6,
+            (0.11, -5),
+            1.0 / 256.0,
+            Output::saturating(-128),
+        );
+        let rounded = float.map(|p| Output::saturating(-128).quantize(p * 256.0));
+        assert_eq!(int8, rounded);
+    }
+}
