@@ -1,0 +1,154 @@
+//! The host's files and the emulator's exit, by Arm semihosting.
+
+use crate::failure::Failure;
+use core::arch::asm;
+use core::ffi::CStr;
+
+const SYS_OPEN: usize = 0x01;
+const SYS_WRITE: usize = 0x05;
+const SYS_READ: usize = 0x06;
+const SYS_SEEK: usize = 0x0a;
+const SYS_FLEN: usize = 0x0c;
+const SYS_EXIT_EXTENDED: usize = 0x20;
+/// `ADP_Stopped_ApplicationExit`.
+const APPLICATION_EXIT: usize = 0x2_0026;
+
+/// How a file is opened: the mode numbers of semihosting.
+#[derive(Clone, Copy)]
+enum Mode {
+    Read = 1,
+    Write = 5,
+}
+
+/// One request to the host; every parameter block has at most three words.
+fn call(operation: usize, block: [usize; 3]) -> usize {
+    let mut result = operation;
+    // SAFETY: the host reads the block and, for SYS_READ, writes the buffer that the block names; both outlive the
+    // request, and the default clobbers tell the compiler that memory may change.
+    unsafe {
+        asm!("bkpt 0xab", inout("r0") result, in("r1") block.as_ptr(), options(nostack, preserves_flags));
+    }
+    result
+}
+
+/// A file in the emulator's working directory. It stays open until the emulator exits.
+#[derive(Clone, Copy)]
+pub struct File {
+    handle: usize,
+    name: &'static str,
+}
+
+impl File {
+    /// Opens a file to read.
+    ///
+    /// # Errors
+    /// The host cannot open it.
+    pub fn open(name: &'static CStr) -> Result<File, Failure> {
+        Self::with_mode(name, Mode::Read)
+    }
+
+    /// Makes a file to write.
+    ///
+    /// # Errors
+    /// The host cannot make it.
+    pub fn create(name: &'static CStr) -> Result<File, Failure> {
+        Self::with_mode(name, Mode::Write)
+    }
+
+    /// The emulator's standard output.
+    pub(crate) fn standard_output() -> Result<File, Failure> {
+        Self::with_mode(c":tt", Mode::Write)
+    }
+
+    fn with_mode(name: &'static CStr, mode: Mode) -> Result<File, Failure> {
+        let handle = call(
+            SYS_OPEN,
+            [name.as_ptr().addr(), mode as usize, name.count_bytes()],
+        );
+        let name = name.to_str().unwrap_or("");
+        if handle == usize::MAX {
+            Err(Failure::Open(name))
+        } else {
+            Ok(File { handle, name })
+        }
+    }
+
+    /// Fills as much of `bytes` as the file still has; the number of bytes filled.
+    ///
+    /// # Errors
+    /// The host cannot read.
+    pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let missing = call(
+                SYS_READ,
+                [
+                    self.handle,
+                    rest.as_mut_ptr().expose_provenance(),
+                    rest.len(),
+                ],
+            );
+            match rest.len().checked_sub(missing) {
+                None => return Err(Failure::Read(self.name)),
+                Some(0) => break,
+                Some(read) => filled += read,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// The host cannot write.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        // Nothing is written to standard output by an empty request, and some hosts call it an error.
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match call(
+            SYS_WRITE,
+            [self.handle, bytes.as_ptr().expose_provenance(), bytes.len()],
+        ) {
+            0 => Ok(()),
+            _ => Err(Failure::Write(self.name)),
+        }
+    }
+
+    /// Goes to byte `position`.
+    ///
+    /// # Errors
+    /// The host cannot seek.
+    pub fn seek(&self, position: usize) -> Result<(), Failure> {
+        match call(SYS_SEEK, [self.handle, position, 0]) {
+            0 => Ok(()),
+            _ => Err(Failure::Read(self.name)),
+        }
+    }
+
+    /// Bytes in the file.
+    ///
+    /// # Errors
+    /// The host cannot tell.
+    pub fn len(&self) -> Result<usize, Failure> {
+        match call(SYS_FLEN, [self.handle, 0, 0]) {
+            usize::MAX => Err(Failure::Read(self.name)),
+            length => Ok(length),
+        }
+    }
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// The host cannot tell.
+    pub fn is_empty(&self) -> Result<bool, Failure> {
+        self.len().map(|length| length == 0)
+    }
+}
+
+/// Ends the emulator with this exit status.
+pub fn exit(status: u8) -> ! {
+    loop {
+        call(SYS_EXIT_EXTENDED, [APPLICATION_EXIT, status.into(), 0]);
+    }
+}

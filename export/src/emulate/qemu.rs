@@ -1,0 +1,166 @@
+//! Running a firmware image in QEMU and decoding its log.
+
+use super::{Board, EmulateError, file_error};
+use crate::setup::Toolchain;
+use defmt_decoder::{DecodeError, Table};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Time for the emulator itself, and for each sample: many times what the slowest model takes.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+const TIME_LIMIT_PER_SAMPLE: Duration = Duration::from_secs(30);
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// A child that does not outlive its owner.
+struct Emulator(Child);
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `image`, whose contents are `elf`, in `folder` until it exits; its decoded log.
+pub(super) fn run(
+    toolchain: &Toolchain,
+    board: &Board,
+    elf: &[u8],
+    image: &Path,
+    folder: &Path,
+    samples: usize,
+) -> Result<Vec<String>, EmulateError> {
+    // Files and not pipes: nobody has to read them while the emulator runs.
+    let create = |name: &str| {
+        let path = folder.join(name);
+        File::create(&path).map_err(file_error("creating", path))
+    };
+    let (log, complaints) = (create("log.bin")?, create("stderr.txt")?);
+    let mut command = Command::new(toolchain.qemu());
+    command
+        .current_dir(folder)
+        .args([
+            "-machine",
+            board.machine,
+            "-nographic",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+        ])
+        .args([
+            "-icount",
+            &format!("shift={},sleep=off", board.icount_shift),
+        ])
+        .args(["-semihosting-config", "enable=on,target=native"])
+        .arg("-kernel")
+        .arg(image)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(complaints);
+    let mut emulator = Emulator(
+        command
+            .spawn()
+            .map_err(file_error("starting", toolchain.qemu()))?,
+    );
+    let limit = TIME_LIMIT + TIME_LIMIT_PER_SAMPLE * u32::try_from(samples).unwrap_or(u32::MAX);
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = emulator
+            .0
+            .try_wait()
+            .map_err(file_error("waiting for", toolchain.qemu()))?
+        {
+            break Some(status);
+        }
+        if started.elapsed() > limit {
+            break None;
+        }
+        thread::sleep(POLL);
+    };
+    drop(emulator);
+
+    let log = decode(
+        elf,
+        &fs::read(folder.join("log.bin")).map_err(file_error("reading", folder.join("log.bin")))?,
+    )?;
+    let complaints = fs::read_to_string(folder.join("stderr.txt")).unwrap_or_default();
+    let everything = || {
+        log.iter()
+            .map(String::as_str)
+            .chain(complaints.lines())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    match status {
+        None => Err(EmulateError::TimedOut {
+            board: board.name,
+            seconds: limit.as_secs(),
+            log: everything(),
+        }),
+        Some(status) if !status.success() => Err(EmulateError::Stopped {
+            board: board.name,
+            status: status.to_string(),
+            log: everything(),
+        }),
+        Some(_) => Ok(log),
+    }
+}
+
+/// The messages in `bytes`, a stream of `defmt` frames of the program `elf`.
+fn decode(elf: &[u8], bytes: &[u8]) -> Result<Vec<String>, EmulateError> {
+    let table = Table::parse(elf)
+        .map_err(|error| EmulateError::Image(error.to_string()))?
+        .ok_or_else(|| EmulateError::Image("it has no `.defmt` section".to_owned()))?;
+    let mut decoder = table.new_stream_decoder();
+    decoder.received(bytes);
+    let mut lines = Vec::new();
+    loop {
+        match decoder.decode() {
+            Ok(frame) => {
+                let level = frame.level().map_or("", |level| level.as_str());
+                lines.push(
+                    format!("{level} {}", frame.display_message())
+                        .trim_start()
+                        .to_owned(),
+                );
+            }
+            Err(DecodeError::UnexpectedEof) => return Ok(lines),
+            Err(DecodeError::Malformed) => {
+                lines.push("(the rest of the log cannot be decoded)".to_owned());
+                return Ok(lines);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulator_does_not_outlive_its_owner() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Path::new("/proc").join(child.id().to_string());
+        let was_there = process.exists();
+        drop(Emulator(child));
+        // Where there is no /proc this checks only that the drop returns long before the minute is over.
+        assert_eq!(
+            (was_there, process.exists()),
+            (Path::new("/proc/self").exists(), false)
+        );
+    }
+
+    #[test]
+    fn a_program_without_a_log_table_is_an_error() {
+        assert!(matches!(
+            decode(b"no program", &[]),
+            Err(EmulateError::Image(_))
+        ));
+    }
+}
