@@ -42,6 +42,8 @@ pub fn unary_f32(y: &mut [f32], f: impl Fn(f32) -> f32) {
 #[inline(always)]
 fn broadcast<T: Copy>(y: &mut [T], b: &[T], repeat: usize, f: impl Fn(T, T) -> T) -> Option<()> {
     let period = b.len().checked_mul(repeat).filter(|&n| n > 0)?;
+    // Follows from the period; the compiler does not see it, and would keep the panic for chunks of length 0.
+    let repeat = core::num::NonZeroUsize::new(repeat)?.get();
     for y in y.chunks_exact_mut(period) {
         if repeat == 1 {
             for (y, b) in y.iter_mut().zip(b) {

@@ -46,10 +46,11 @@ pub fn pad<T: Copy>(
     let mut strides = [1usize; MAX_RANK];
     let mut stride = 1usize;
     let mut start = 0usize;
-    for (((s, d), b), a) in strides.iter_mut().zip(dims).zip(before).zip(after).rev() {
+    let axes = strides.iter_mut().rev().zip(dims.iter().rev());
+    for (((s, d), b), a) in axes.zip(before.iter().rev()).zip(after.iter().rev()) {
         *s = stride;
         start = start.wrapping_add(b.wrapping_mul(stride));
-        stride = stride.wrapping_mul(d.wrapping_add(b).wrapping_add(a));
+        stride = stride.wrapping_mul(d.wrapping_add(*b).wrapping_add(*a));
     }
     let [outer_strides @ .., _] = strides;
     let mut index = [0usize; MAX_RANK - 1];
@@ -86,7 +87,12 @@ fn advance(
     strides: &[usize; MAX_RANK - 1],
     start: &mut usize,
 ) {
-    for ((i, d), s) in index.iter_mut().zip(dims).zip(strides).rev() {
+    for ((i, d), s) in index
+        .iter_mut()
+        .rev()
+        .zip(dims.iter().rev())
+        .zip(strides.iter().rev())
+    {
         *i += 1;
         *start = start.wrapping_add(*s);
         if *i < *d {
