@@ -39,7 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { epochs: 30, batch: 32, learning_rate: 5e-3, shift: true }
+        Options { epochs: 60, batch: 16, learning_rate: 5e-3, shift: true }
     }
 }
 
