@@ -1,1 +1,3 @@
-//! (to be written)
+//! ONNX in and out.
+
+pub mod write;
