@@ -1,3 +1,63 @@
-//! ONNX in and out.
+//! ONNX in and out: a `ModelProto` becomes a [`Graph`] in the ONNX dialect, and [`write`] turns one back.
+//!
+//! `check` refuses what Kinglet cannot run, in our words, before anything else looks at the file;
+//! `facts` asks tract for the constants that exporters compute at run time (Shape → Gather → Concat → Reshape);
+//! `import` walks the nodes, with one file a family of operators; `signed` turns unsigned activations into signed ones.
 
+mod attributes;
+mod check;
+mod elementwise;
+mod error;
+mod facts;
+mod import;
+mod linear;
+mod movement;
+mod quantization;
+mod signed;
+mod tensor;
+#[cfg(test)]
+mod testing;
+mod window;
 pub mod write;
+
+pub use error::OnnxError;
+pub(crate) use facts::to_data as tensor_data;
+
+use crate::graph::Graph;
+use prost::Message;
+use std::path::Path;
+use tract_onnx::pb::ModelProto;
+
+/// Protobuf's own limit on a message.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// What the caller knows about a model that its file does not say.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Shapes of inputs by name; they override the file's. An unknown leading dimension (the batch) needs none: it is 1.
+    pub input_shapes: Vec<(String, Vec<usize>)>,
+}
+
+/// Reads an ONNX file.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
+    load_model(&read(path)?, options)
+}
+
+/// Reads and decodes an ONNX file without interpreting it.
+pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
+    let read_error = |source| OnnxError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(read_error)?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(OnnxError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let contents = std::fs::read(path).map_err(read_error)?;
+    ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })
+}
+
+/// Interprets a decoded ONNX model.
+pub fn load_model(proto: &ModelProto, options: &LoadOptions) -> Result<Graph, OnnxError> {
+    let opset = check::check(proto)?;
+    let mut graph = import::import(proto, opset, options)?;
+    signed::make_activations_signed(&mut graph);
+    Ok(graph)
+}

@@ -1,1 +1,117 @@
-//! (to be written)
+//! Graph rewriting, one pass a file: from the ONNX dialect to the quantised one.
+
+mod count;
+mod fold_batch_norm;
+mod fuse_activation;
+mod fuse_bias;
+mod lower_qdq;
+mod remove_identities;
+#[cfg(test)]
+mod testing;
+
+pub use count::{macs, parameters, total_macs, total_parameters};
+pub use fold_batch_norm::fold_batch_norm;
+pub use fuse_activation::fuse_activation;
+pub use fuse_bias::fuse_bias;
+pub use lower_qdq::lower_qdq;
+pub use remove_identities::remove_identities;
+
+use crate::graph::{Graph, Op, ValueId};
+use serde::Serialize;
+
+/// Something a user should know about how a node will run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Warning {
+    /// Node name.
+    pub node: String,
+    /// Operator.
+    pub op: String,
+    /// What, and why.
+    pub message: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node `{}` ({}): {}", self.node, self.op, self.message)
+    }
+}
+
+/// Runs every pass in order.
+pub fn prepare(graph: &mut Graph) -> Vec<Warning> {
+    remove_identities(graph);
+    fold_batch_norm(graph);
+    fuse_bias(graph);
+    fuse_activation(graph);
+    let warnings = lower_qdq(graph);
+    remove_identities(graph);
+    warnings
+}
+
+/// The operator's name, as ONNX has it where ONNX has it.
+pub fn op_name(op: &Op) -> &'static str {
+    use crate::graph::{Binary, Pool, Unary};
+    match op {
+        Op::Conv2d { .. } => "Conv",
+        Op::FullyConnected { .. } => "FullyConnected",
+        Op::Binary { op: Binary::Add, .. } => "Add",
+        Op::Binary { op: Binary::Sub, .. } => "Sub",
+        Op::Binary { op: Binary::Mul, .. } => "Mul",
+        Op::Binary { op: Binary::Div, .. } => "Div",
+        Op::Pool { pool: Pool::Max, .. } => "MaxPool",
+        Op::Pool { pool: Pool::Average { .. }, .. } => "AveragePool",
+        Op::Unary(Unary::Clamp(_)) => "Clip",
+        Op::Unary(Unary::Sigmoid) => "Sigmoid",
+        Op::Unary(Unary::Tanh) => "Tanh",
+        Op::Unary(Unary::LeakyRelu { .. }) => "LeakyRelu",
+        Op::Unary(Unary::HardSigmoid { .. }) => "HardSigmoid",
+        Op::Unary(Unary::HardSwish) => "HardSwish",
+        Op::Softmax { .. } => "Softmax",
+        Op::Reshape => "Reshape",
+        Op::Transpose { .. } => "Transpose",
+        Op::Pad { .. } => "Pad",
+        Op::Concat { .. } => "Concat",
+        Op::Quantize => "QuantizeLinear",
+        Op::Dequantize => "DequantizeLinear",
+        Op::BatchNorm { .. } => "BatchNormalization",
+        Op::Requantize => "Requantize",
+    }
+}
+
+/// Whether `id` has one reader and is no output, so that its producer may be rewritten.
+fn is_private(graph: &Graph, id: ValueId) -> bool {
+    !graph.is_output(id) && graph.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count() == 1
+}
+
+/// The node that computes `id`, seen through reshapes that nobody else reads. `None` if it is shared.
+fn private_producer(graph: &Graph, mut id: ValueId) -> Option<usize> {
+    loop {
+        if !is_private(graph, id) {
+            return None;
+        }
+        let i = graph.producer(id)?;
+        if graph.nodes[i].op != Op::Reshape {
+            return Some(i);
+        }
+        id = graph.nodes[i].inputs[0];
+    }
+}
+
+/// Lets the producer of `from` (private to `node`) produce `node`'s output instead, and removes `node`.
+fn absorb(graph: &mut Graph, node: usize, from: ValueId) {
+    let output = graph.nodes[node].output;
+    if let Some(producer) = graph.producer(from) {
+        graph.nodes[producer].output = output;
+    }
+    graph.nodes.remove(node);
+}
+
+/// A value name that nobody has.
+fn unique_name(graph: &Graph, base: &str) -> String {
+    let mut name = base.to_owned();
+    let mut suffix = 1;
+    while graph.values.iter().any(|v| v.name == name) {
+        suffix += 1;
+        name = format!("{base}__{suffix}");
+    }
+    name
+}

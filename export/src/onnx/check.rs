@@ -1,0 +1,174 @@
+//! Refuses what Kinglet cannot run before anything else interprets the file.
+
+use super::attributes::node_name;
+use super::{OnnxError, tensor};
+use tract_onnx::pb::{GraphProto, ModelProto};
+
+/// Supported versions of the standard operator set.
+const OPSETS: std::ops::RangeInclusive<i64> = 8..=22;
+
+/// Operators that become nodes of our graph.
+const OPERATORS: &[&str] = &[
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Constant",
+    "Conv",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "Flatten",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "MatMul",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "QuantizeLinear",
+    "ReduceMean",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// Operators that are fine where everything they read is constant.
+pub(super) const CONSTANT_ONLY: &[&str] = &[
+    "Abs",
+    "Ceil",
+    "ConstantOfShape",
+    "Equal",
+    "Exp",
+    "Expand",
+    "Floor",
+    "Gather",
+    "Greater",
+    "Less",
+    "Max",
+    "Min",
+    "Mod",
+    "Neg",
+    "Not",
+    "Pow",
+    "Range",
+    "Reciprocal",
+    "ReduceProd",
+    "Shape",
+    "Size",
+    "Slice",
+    "Sqrt",
+    "Tile",
+    "Where",
+];
+
+/// What to do about an operator that is not supported.
+fn hint(op: &str, domain: &str) -> String {
+    let advice = match op {
+        "QLinearConv" | "QLinearMatMul" | "QLinearAdd" | "QLinearMul" | "QLinearAveragePool"
+        | "QLinearGlobalAveragePool" | "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearConcat"
+        | "QLinearSoftmax" | "QGemm" | "ConvInteger" | "MatMulInteger" | "FusedConv" => {
+            "export the quantised model in QDQ format (onnxruntime: quant_format=QuantFormat.QDQ)"
+        }
+        "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" => {
+            "quantise statically with calibration data, in QDQ format (`kinglet quantize` does)"
+        }
+        "LogSoftmax" => "end the model with Softmax, or with the logits",
+        "PRelu" => "use LeakyRelu, or Relu",
+        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign" | "ThresholdedRelu" => {
+            "use Relu, HardSwish, Sigmoid or Tanh"
+        }
+        "Upsample" | "Resize" | "ConvTranspose" | "MaxUnpool" | "DepthToSpace" | "SpaceToDepth" => {
+            "only networks whose planes keep their size or shrink are supported"
+        }
+        "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
+            "recurrence and control flow are not supported; use convolutions over a window of time"
+        }
+        "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" | "LRN"
+        | "SimplifiedLayerNormalization" => "use BatchNormalization, which costs nothing at inference",
+        "ReduceMax" => "use GlobalMaxPool or MaxPool",
+        "ReduceSum" => "use ReduceMean or AveragePool and scale the following weights",
+        "ArgMax" | "ArgMin" | "TopK" => "end the model before it and take the maximum of the output instead",
+        "Split" => "use two convolutions instead of one that is split",
+        "Swish" | "Silu" => "export it as Sigmoid and Mul",
+        "GlobalLpPool" | "LpPool" => "use average pooling",
+        "Log" => "end the model before it",
+        _ if !domain.is_empty() && domain != "ai.onnx" => "export with standard ONNX operators only",
+        _ if CONSTANT_ONLY.contains(&op) => "it is supported only where everything it reads is constant",
+        _ => "see the README for the list of supported operators",
+    };
+    advice.to_owned()
+}
+
+/// An error for a node whose operator we do not have.
+pub(super) fn unsupported(node: &tract_onnx::pb::NodeProto, opset: i64) -> OnnxError {
+    let domain = if node.domain.is_empty() { "ai.onnx" } else { &node.domain };
+    OnnxError::UnsupportedOperator {
+        node: node_name(node),
+        op: node.op_type.clone(),
+        domain: domain.to_owned(),
+        opset,
+        hint: hint(&node.op_type, &node.domain),
+    }
+}
+
+fn model_error(message: impl Into<String>) -> OnnxError {
+    OnnxError::Model { message: message.into() }
+}
+
+/// The graph, which a model must have.
+pub(super) fn graph(proto: &ModelProto) -> Result<&GraphProto, OnnxError> {
+    proto.graph.as_ref().ok_or_else(|| model_error("it holds no graph; is it an ONNX file?"))
+}
+
+/// Checks opset, operators and stored tensors; returns the version of the standard operator set.
+pub(super) fn check(proto: &ModelProto) -> Result<i64, OnnxError> {
+    let graph = graph(proto)?;
+    let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    let opset = proto
+        .opset_import
+        .iter()
+        .find(|o| standard(&o.domain))
+        .map(|o| o.version)
+        .ok_or_else(|| model_error("it does not say which ONNX opset it uses"))?;
+    if !OPSETS.contains(&opset) {
+        return Err(OnnxError::Opset { found: opset, min: *OPSETS.start(), max: *OPSETS.end() });
+    }
+    if !proto.functions.is_empty() {
+        return Err(model_error("it defines functions of its own; export it with them inlined (onnx.inliner)"));
+    }
+    if !graph.sparse_initializer.is_empty() {
+        return Err(model_error("sparse initialisers are not supported; store them dense"));
+    }
+    if graph.node.is_empty() {
+        return Err(model_error("its graph has no nodes"));
+    }
+    for node in &graph.node {
+        let known = standard(&node.domain)
+            && (OPERATORS.contains(&node.op_type.as_str()) || CONSTANT_ONLY.contains(&node.op_type.as_str()));
+        if !known {
+            let version = proto.opset_import.iter().find(|o| o.domain == node.domain).map_or(opset, |o| o.version);
+            return Err(unsupported(node, version));
+        }
+        for attribute in &node.attribute {
+            if let Some(t) = &attribute.t {
+                tensor::check(t)?;
+            }
+        }
+    }
+    graph.initializer.iter().try_for_each(tensor::check)?;
+    Ok(opset)
+}

@@ -1,0 +1,472 @@
+//! The walk over the nodes: names to values, one call an operator.
+
+use super::attributes::OnnxNode;
+use super::facts::{self, Facts};
+use super::{LoadOptions, OnnxError, check, tensor};
+use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
+use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
+    tensor_shape_proto::dimension::Value as Dim, type_proto::Value as Type,
+};
+
+/// Interprets a checked model.
+pub(super) fn import(proto: &ModelProto, opset: i64, options: &LoadOptions) -> Result<Graph, OnnxError> {
+    let graph = check::graph(proto)?;
+    let initializers: HashMap<&str, &TensorProto> =
+        graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let inputs = input_shapes(graph, &initializers, options)?;
+
+    let shapes: Vec<(String, Vec<usize>)> = inputs.iter().map(|(n, s, _)| (n.clone(), s.clone())).collect();
+    let produced: HashSet<&str> =
+        graph.node.iter().flat_map(|n| n.output.iter()).map(String::as_str).collect();
+    let facts = facts::analyse(proto, &shapes, |name| produced.contains(name));
+
+    let outputs: HashSet<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+    let mut importer = Importer {
+        opset,
+        graph: Graph { name: graph.name.clone(), ..Graph::default() },
+        initializers,
+        outputs,
+        facts,
+        values: HashMap::new(),
+        taken: HashSet::new(),
+        raw_pads: Vec::new(),
+    };
+    for (name, shape, dtype) in inputs {
+        let id = importer.add_value(&name, shape, dtype);
+        importer.graph.inputs.push(id);
+        importer.values.insert(name, id);
+    }
+    for node in &graph.node {
+        importer.node(node)?;
+    }
+    importer.finish(graph)
+}
+
+/// Inputs that are no initialisers, with fixed shapes.
+fn input_shapes(
+    graph: &GraphProto,
+    initializers: &HashMap<&str, &TensorProto>,
+    options: &LoadOptions,
+) -> Result<Vec<(String, Vec<usize>, DType)>, OnnxError> {
+    let real: Vec<&ValueInfoProto> =
+        graph.input.iter().filter(|i| !initializers.contains_key(i.name.as_str())).collect();
+    for (name, _) in &options.input_shapes {
+        if !real.iter().any(|i| i.name == *name) {
+            let names: Vec<&str> = real.iter().map(|i| i.name.as_str()).collect();
+            return Err(OnnxError::Input {
+                input: name.clone(),
+                message: format!("a shape is given for it, but the model's inputs are {names:?}"),
+            });
+        }
+    }
+    let mut result: Vec<(String, Vec<usize>, DType)> = Vec::new();
+    for input in real {
+        let fail = |message: String| OnnxError::Input { input: input.name.clone(), message };
+        if result.iter().any(|(n, _, _)| *n == input.name) {
+            return Err(fail("two inputs have this name".into()));
+        }
+        let Some(Type::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+            return Err(fail("it is not a tensor (or has no type)".into()));
+        };
+        let dtype = match DataType::try_from(ty.elem_type) {
+            Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16) => DType::F32,
+            Ok(DataType::Int8) => DType::I8,
+            Ok(DataType::Uint8) => DType::U8,
+            Ok(other) => {
+                return Err(fail(format!(
+                    "type {} is not supported; inputs are float32, int8 or uint8",
+                    other.as_str_name()
+                )));
+            }
+            Err(_) => return Err(fail(format!("unknown data type {}", ty.elem_type))),
+        };
+        let given = options.input_shapes.iter().find(|(n, _)| *n == input.name).map(|(_, s)| s.clone());
+        let shape = match given {
+            Some(shape) => shape,
+            None => {
+                let dims = ty.shape.as_ref().ok_or_else(|| {
+                    fail("the model does not say its shape; give one for it (input shape option)".into())
+                })?;
+                let mut shape = Vec::new();
+                for (axis, dim) in dims.dim.iter().enumerate() {
+                    let known = match &dim.value {
+                        Some(Dim::DimValue(v)) if *v > 0 => usize::try_from(*v).ok(),
+                        _ => None,
+                    };
+                    match (known, axis) {
+                        (Some(v), _) => shape.push(v),
+                        // The batch: one inference at a time.
+                        (None, 0) => shape.push(1),
+                        (None, _) => {
+                            let symbol = match &dim.value {
+                                Some(Dim::DimParam(s)) => format!("`{s}`"),
+                                _ => "unknown".into(),
+                            };
+                            return Err(fail(format!(
+                                "dimension {axis} is {symbol}; give the input a fixed shape (input shape option)"
+                            )));
+                        }
+                    }
+                }
+                shape
+            }
+        };
+        let elements = shape.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+        if elements == 0 || elements > tensor::MAX_ELEMENTS {
+            return Err(fail(format!("shape {shape:?} is empty or too large")));
+        }
+        result.push((input.name.clone(), shape, dtype));
+    }
+    Ok(result)
+}
+
+/// State of one import.
+pub(super) struct Importer<'a> {
+    pub(super) opset: i64,
+    pub(super) graph: Graph,
+    initializers: HashMap<&'a str, &'a TensorProto>,
+    outputs: HashSet<&'a str>,
+    facts: Facts,
+    /// ONNX name → value.
+    values: HashMap<String, ValueId>,
+    /// Value names in use; ours must not collide.
+    taken: HashSet<String>,
+    /// Pad nodes on integers, whose value is still an integer.
+    pub(super) raw_pads: Vec<ValueId>,
+}
+
+impl<'a> Importer<'a> {
+    /// Adds an intermediate value under this name, or one like it.
+    pub(super) fn add_value(&mut self, name: &str, shape: Vec<usize>, dtype: DType) -> ValueId {
+        let name = self.unique(name);
+        self.graph.add_value(Value { name, shape, dtype, quantization: None, data: None })
+    }
+
+    pub(super) fn add_constant(
+        &mut self,
+        name: &str,
+        shape: Vec<usize>,
+        data: Data,
+        quantization: Option<Quantization>,
+    ) -> ValueId {
+        let name = self.unique(name);
+        self.graph.add_constant(name, shape, data, quantization)
+    }
+
+    fn unique(&mut self, name: &str) -> String {
+        let mut candidate = name.to_owned();
+        let mut suffix = 1;
+        while self.taken.contains(&candidate) || (suffix > 1 && self.outputs.contains(candidate.as_str())) {
+            suffix += 1;
+            candidate = format!("{name}__{suffix}");
+        }
+        self.taken.insert(candidate.clone());
+        candidate
+    }
+
+    pub(super) fn shape(&self, id: ValueId) -> Vec<usize> {
+        self.graph[id].shape.clone()
+    }
+
+    pub(super) fn is_constant(&self, id: ValueId) -> bool {
+        self.graph[id].data.is_some()
+    }
+
+    /// Adds a node with one new result and returns the result.
+    pub(super) fn emit(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<ValueId>,
+        output: &str,
+        shape: Vec<usize>,
+        dtype: DType,
+    ) -> ValueId {
+        let output = self.add_value(output, shape, dtype);
+        self.graph.nodes.push(Node { name: name.to_owned(), op, inputs, output });
+        output
+    }
+
+    /// The value of an ONNX name; initialisers are decoded on first use.
+    pub(super) fn value(&mut self, node: &OnnxNode, name: &str) -> Result<ValueId, OnnxError> {
+        if let Some(&id) = self.values.get(name) {
+            return Ok(id);
+        }
+        let Some(&tensor) = self.initializers.get(name) else {
+            return Err(node.invalid(format!(
+                "it reads `{name}`, which no input, initialiser or earlier node provides (nodes must be in order)"
+            )));
+        };
+        let (shape, data) = tensor::decode(tensor)?;
+        let id = self.add_constant(name, shape, data, None);
+        self.values.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// Operand `i`, which must be there.
+    pub(super) fn operand(&mut self, node: &OnnxNode, i: usize) -> Result<ValueId, OnnxError> {
+        let name = node.input(i).ok_or_else(|| node.invalid(format!("input {i} is missing")))?;
+        self.value(node, name)
+    }
+
+    /// Operand `i` if it is given.
+    pub(super) fn optional(&mut self, node: &OnnxNode, i: usize) -> Result<Option<ValueId>, OnnxError> {
+        node.input(i).map(|name| self.value(node, name)).transpose()
+    }
+
+    /// Operand `i`, which must be a float (or, for data movement, any) activation.
+    pub(super) fn float(&mut self, node: &OnnxNode, i: usize) -> Result<ValueId, OnnxError> {
+        let id = self.operand(node, i)?;
+        if self.graph[id].dtype != DType::F32 {
+            let message = format!(
+                "input {i} (`{}`) is {:?}; arithmetic is on floats: put DequantizeLinear before it",
+                self.graph[id].name, self.graph[id].dtype
+            );
+            return Err(node.invalid(message));
+        }
+        Ok(id)
+    }
+
+    /// Why a value that should be constant is not.
+    fn not_constant(&self, node: &OnnxNode, what: &str) -> OnnxError {
+        let why = match &self.facts.failure {
+            Some(failure) => format!(" (constant folding stopped: {failure})"),
+            None => String::new(),
+        };
+        node.unsupported(
+            what,
+            "a computed value",
+            format!("it must be constant: run onnxsim over the model, or export it with fixed shapes{why}"),
+        )
+    }
+
+    /// Contents of constant operand `i`.
+    pub(super) fn constant(&mut self, node: &OnnxNode, i: usize, what: &str) -> Result<&Data, OnnxError> {
+        let id = self.operand(node, i)?;
+        if self.graph[id].data.is_none() {
+            return Err(self.not_constant(node, what));
+        }
+        match &self.graph.values[id.0].data {
+            Some(data) => Ok(data),
+            None => Err(node.invalid("constant without contents")),
+        }
+    }
+
+    /// Contents of constant integer operand `i` (shapes, axes).
+    pub(super) fn constant_ints(
+        &mut self,
+        node: &OnnxNode,
+        i: usize,
+        what: &str,
+    ) -> Result<Vec<i64>, OnnxError> {
+        match self.constant(node, i, what)? {
+            Data::I64(v) => Ok(v.clone()),
+            Data::I32(v) => Ok(v.iter().map(|&x| i64::from(x)).collect()),
+            other => {
+                let dtype = other.dtype();
+                Err(node.invalid(format!("{what} is {dtype:?}, not an integer tensor")))
+            }
+        }
+    }
+
+    /// Contents of constant float operand `i`.
+    pub(super) fn constant_floats(
+        &mut self,
+        node: &OnnxNode,
+        i: usize,
+        what: &str,
+    ) -> Result<Vec<f32>, OnnxError> {
+        match self.constant(node, i, what)? {
+            Data::F32(v) => Ok(v.clone()),
+            other => {
+                let dtype = other.dtype();
+                Err(node.invalid(format!("{what} is {dtype:?}, not float")))
+            }
+        }
+    }
+
+    /// Binds the node's first output name to a value.
+    pub(super) fn bind(&mut self, node: &OnnxNode, id: ValueId) -> Result<(), OnnxError> {
+        let name = node.output()?;
+        // Graph outputs must be produced under their own name.
+        let id = if self.outputs.contains(name) && self.graph[id].name != name {
+            let (shape, dtype) = (self.shape(id), self.graph[id].dtype);
+            let quantization = self.graph[id].quantization.clone();
+            let copy = self.emit(&node.name(), Op::Reshape, vec![id], name, shape, dtype);
+            self.graph[copy].quantization = quantization;
+            copy
+        } else {
+            id
+        };
+        if self.values.insert(name.to_owned(), id).is_some() {
+            return Err(node.invalid(format!("`{name}` is produced twice")));
+        }
+        if let Some(theirs) = self.facts.shape(name) {
+            let ours = &self.graph[id].shape;
+            if theirs != ours.as_slice() {
+                return Err(node.invalid(format!(
+                    "`{name}` has shape {ours:?} by ONNX's formula but tract infers {theirs:?}; \
+                     this is a bug in one of them, please report the model"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, proto: &'a NodeProto) -> Result<(), OnnxError> {
+        let node = OnnxNode { proto, opset: self.opset };
+        node.output()?;
+        if let Some(extra) = proto.output.iter().skip(1).find(|o| !o.is_empty())
+            && !matches!(node.op(), "Dropout" | "BatchNormalization")
+        {
+            return Err(node.unsupported("output", extra, "only the first output can be used"));
+        }
+        if self.fold(&node)? {
+            return Ok(());
+        }
+        let result = match node.op() {
+            "Conv" => self.conv(&node)?,
+            "AveragePool" | "MaxPool" => self.pool(&node)?,
+            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(&node)?,
+            "ReduceMean" => self.reduce_mean(&node)?,
+            "Gemm" => self.gemm(&node)?,
+            "MatMul" => self.matmul(&node)?,
+            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.binary(&node)?,
+            "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" => {
+                self.unary(&node)?
+            }
+            "Softmax" => self.softmax(&node)?,
+            "BatchNormalization" => self.batch_norm(&node)?,
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape_like(&node)?,
+            "Transpose" => self.transpose_node(&node)?,
+            "Pad" => self.pad(&node)?,
+            "Concat" => self.concat(&node)?,
+            "Identity" => self.operand(&node, 0)?,
+            "Dropout" => self.dropout(&node)?,
+            "Cast" => self.cast(&node)?,
+            "QuantizeLinear" => self.quantize(&node)?,
+            "DequantizeLinear" => self.dequantize(&node)?,
+            _ => return Err(self.unfolded(&node)),
+        };
+        self.bind(&node, result)
+    }
+
+    fn unfolded(&self, node: &OnnxNode) -> OnnxError {
+        let mut error = check::unsupported(node.proto, self.opset);
+        if let (OnnxError::UnsupportedOperator { hint, .. }, Some(failure)) = (&mut error, &self.facts.failure) {
+            hint.push_str(&format!(" (constant folding stopped: {failure})"));
+        }
+        error
+    }
+
+    /// Nodes whose result is constant. Quantisation and data movement of constants are folded elsewhere, so that
+    /// quantised constants keep their integers.
+    fn fold(&mut self, node: &OnnxNode) -> Result<bool, OnnxError> {
+        let (shape, data) = match node.op() {
+            "Constant" => constant_node(node)?,
+            "Shape" => {
+                let x = self.operand(node, 0)?;
+                let dims: Vec<i64> = self.graph[x].shape.iter().map(|&d| d as i64).collect();
+                let rank = dims.len() as i64;
+                let clip = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
+                let (start, end) = (clip(node.int("start", 0)), clip(node.int("end", rank)));
+                let dims = dims.get(start..end).unwrap_or_default().to_vec();
+                (vec![dims.len()], Data::I64(dims))
+            }
+            "Size" => {
+                let x = self.operand(node, 0)?;
+                (vec![], Data::I64(vec![self.graph[x].len() as i64]))
+            }
+            "QuantizeLinear" | "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose"
+            | "Identity" => return Ok(false),
+            _ => {
+                for i in 0..node.proto.input.len() {
+                    if let Some(id) = self.optional(node, i)?
+                        && !self.is_constant(id)
+                    {
+                        return Ok(false);
+                    }
+                }
+                match self.facts.constant(node.output()?) {
+                    Some((shape, data)) if shape.iter().product::<usize>() == data.len() => {
+                        (shape.clone(), data.clone())
+                    }
+                    _ => return Ok(false),
+                }
+            }
+        };
+        let name = node.output()?.to_owned();
+        let id = self.add_constant(&name, shape, data, None);
+        self.values.insert(name, id);
+        Ok(true)
+    }
+
+    fn dropout(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
+        let x = self.operand(node, 0)?;
+        if let Some(mode) = self.optional(node, 2)?
+            && !matches!(&self.graph[mode].data, Some(Data::U8(v)) if v.iter().all(|&b| b == 0))
+        {
+            return Err(node.unsupported("training_mode", "true", "export the model for inference (model.eval())"));
+        }
+        Ok(x)
+    }
+
+    fn cast(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
+        let x = self.operand(node, 0)?;
+        let to = node.int("to", 0);
+        let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
+            .iter()
+            .any(|&t| to == i64::from(t as i32));
+        if self.graph[x].dtype == DType::F32 && float {
+            return Ok(x);
+        }
+        Err(node.unsupported(
+            "to",
+            to,
+            "only casts between float types are supported; use QuantizeLinear and DequantizeLinear for integers",
+        ))
+    }
+
+    fn finish(mut self, graph: &GraphProto) -> Result<Graph, OnnxError> {
+        for output in &graph.output {
+            let fail =
+                |message: &str| OnnxError::Output { output: output.name.clone(), message: message.to_owned() };
+            let id = *self.values.get(&output.name).ok_or_else(|| fail("no node produces it"))?;
+            if self.is_constant(id) {
+                return Err(fail("it is constant; remove it from the model"));
+            }
+            if self.graph.outputs.contains(&id) {
+                return Err(fail("it is listed twice"));
+            }
+            self.graph.outputs.push(id);
+        }
+        if self.graph.outputs.is_empty() {
+            return Err(OnnxError::Model { message: "it has no outputs".into() });
+        }
+        self.graph.remove_dead_nodes();
+        self.complete_quantization()?;
+        Ok(self.graph)
+    }
+}
+
+fn constant_node(node: &OnnxNode) -> Result<(Vec<usize>, Data), OnnxError> {
+    if let Some(t) = node.tensor("value") {
+        return tensor::decode(t);
+    }
+    if let Some(a) = node.attribute("value_float") {
+        return Ok((vec![], Data::F32(vec![a.f])));
+    }
+    if let Some(a) = node.attribute("value_int") {
+        return Ok((vec![], Data::I64(vec![a.i])));
+    }
+    if let Some(a) = node.attribute("value_floats") {
+        return Ok((vec![a.floats.len()], Data::F32(a.floats.clone())));
+    }
+    if let Some(a) = node.attribute("value_ints") {
+        return Ok((vec![a.ints.len()], Data::I64(a.ints.clone())));
+    }
+    let kind = node.proto.attribute.first().map_or("nothing", |a| a.name.as_str());
+    Err(node.unsupported("value", kind, "store the constant as a dense tensor"))
+}
