@@ -5,7 +5,7 @@
 //! scale). tract's own optimiser is left out: with it, a quantised Softmax at the end of a graph is wrong.
 
 use crate::graph::Data;
-use crate::onnx::{self, LoadOptions, OnnxError};
+use crate::onnx::{self, OnnxError};
 use std::collections::HashMap;
 use std::path::Path;
 use tract_onnx::prelude::*;
