@@ -86,7 +86,7 @@ fn expand(graph: &mut Graph, i: usize, node: &Node, factors: &[f64], shifts: &[f
     let mut shape = vec![1; rank.saturating_sub(1).max(1)];
     shape[0] = factors.len();
     let stem = graph[node.output].name.clone();
-    let mut constant = |graph: &mut Graph, what: &str, values: &[f64]| {
+    let constant = |graph: &mut Graph, what: &str, values: &[f64]| {
         let name = unique_name(graph, &format!("{stem}_{what}"));
         let data = Data::F32(values.iter().map(|&v| v as f32).collect());
         graph.add_constant(name, shape.clone(), data, None)
