@@ -13,8 +13,10 @@ use std::path::PathBuf;
 /// The model is shown as it will run: batch norms folded, activations fused, QDQ lowered to integers.
 /// A warning says which nodes of a quantised model stay in float, and why.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  kinglet inspect model.onnx\n  kinglet inspect model.onnx --json\n  \
-                        kinglet inspect model.onnx --input-shape input=1,3,96,96")]
+#[command(
+    after_help = "Examples:\n  kinglet inspect model.onnx\n  kinglet inspect model.onnx --json\n  \
+                        kinglet inspect model.onnx --input-shape input=1,3,96,96"
+)]
 pub(super) struct Args {
     /// The model.
     #[arg(value_name = "MODEL.{onnx,kinglet}")]
@@ -32,7 +34,10 @@ fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     // Names may hold `=`; shapes do not.
     let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=D,D,...")?;
     let shape: Result<Vec<usize>, _> = dims.split(',').map(|d| d.trim().parse()).collect();
-    Ok((name.to_owned(), shape.map_err(|e| format!("`{dims}`: {e}"))?))
+    Ok((
+        name.to_owned(),
+        shape.map_err(|e| format!("`{dims}`: {e}"))?,
+    ))
 }
 
 #[derive(Serialize)]
@@ -66,8 +71,8 @@ struct Report {
 
 impl Report {
     fn new(model: String, mut graph: Graph) -> Report {
-        // Parameters are the original network's: folding changes their number.
-        let parameters = passes::total_parameters(&graph);
+        // The original network's: folding and splitting change the numbers.
+        let (macs, parameters) = (passes::total_macs(&graph), passes::total_parameters(&graph));
         let warnings = passes::prepare(&mut graph);
         let tensors = |ids: &[ValueId]| {
             ids.iter()
@@ -92,7 +97,7 @@ impl Report {
         };
         Report {
             model,
-            macs: passes::total_macs(&graph),
+            macs,
             parameters,
             inputs: tensors(&graph.inputs),
             outputs: tensors(&graph.outputs),
@@ -103,7 +108,9 @@ impl Report {
 
     fn print(&self) {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_preset(presets::UTF8_FULL_CONDENSED)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["node", "operator", "output", "type", "MACs", "parameters"]);
         for n in &self.nodes {
             table.add_row([
@@ -134,7 +141,12 @@ impl Report {
                     Some(q) => format!(", real = {} · (q − ({}))", q.scales[0], q.zero_point),
                     None => String::new(),
                 };
-                println!("{what} `{}`: {} [{}]{q}", t.name, type_name(t.dtype), dims(&t.shape));
+                println!(
+                    "{what} `{}`: {} [{}]{q}",
+                    t.name,
+                    type_name(t.dtype),
+                    dims(&t.shape)
+                );
             }
         }
         for w in &self.warnings {
@@ -154,7 +166,11 @@ fn type_name(dtype: DType) -> &'static str {
 }
 
 fn dims(shape: &[usize]) -> String {
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+    shape
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join("×")
 }
 
 /// Digits in groups of three.
@@ -187,15 +203,22 @@ fn shortened(name: &str) -> String {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     if args.model.extension().is_some_and(|e| e == "kinglet") {
-        return Err(miette::miette!("plans cannot be inspected yet: give the ONNX file it was compiled from"));
+        return Err(miette::miette!(
+            "plans cannot be inspected yet: give the ONNX file it was compiled from"
+        ));
     }
-    let options = LoadOptions { input_shapes: args.input_shape };
+    let options = LoadOptions {
+        input_shapes: args.input_shape,
+    };
     let graph = onnx::load(&args.model, &options)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot inspect {}", args.model.display()))?;
     let report = Report::new(args.model.display().to_string(), graph);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).into_diagnostic()?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&report).into_diagnostic()?
+        );
     } else {
         report.print();
     }
@@ -214,7 +237,10 @@ mod tests {
 
     #[test]
     fn digits_are_grouped() {
-        assert_eq!((grouped(7), grouped(2_656_768), grouped(100_000)), ("7".into(), "2,656,768".into(), "100,000".into()));
+        assert_eq!(
+            (grouped(7), grouped(2_656_768), grouped(100_000)),
+            ("7".into(), "2,656,768".into(), "100,000".into())
+        );
     }
 
     #[test]

@@ -11,7 +11,11 @@ const BIAS_SCALE_TOLERANCE: f64 = 1e-6;
 
 /// Rewrites the graph into the quantised dialect as far as possible.
 pub fn lower_qdq(graph: &mut Graph) -> Vec<Warning> {
-    if !graph.nodes.iter().any(|n| matches!(n.op, Op::Quantize | Op::Dequantize)) {
+    if !graph
+        .nodes
+        .iter()
+        .any(|n| matches!(n.op, Op::Quantize | Op::Dequantize))
+    {
         return Vec::new();
     }
     merge_equal_quantizes(graph);
@@ -104,10 +108,22 @@ fn is_representable(value: f32, q: &Quantization) -> bool {
     steps.fract() == 0.0 && (-128.0..=127.0).contains(&(steps + q.zero_point as f32))
 }
 
-fn new_value(graph: &mut Graph, name: &str, like: ValueId, dtype: DType, q: Option<Quantization>) -> ValueId {
+fn new_value(
+    graph: &mut Graph,
+    name: &str,
+    like: ValueId,
+    dtype: DType,
+    q: Option<Quantization>,
+) -> ValueId {
     let name = unique_name(graph, name);
     let shape = graph[like].shape.clone();
-    graph.add_value(Value { name, shape, dtype, quantization: q, data: None })
+    graph.add_value(Value {
+        name,
+        shape,
+        dtype,
+        quantization: q,
+        data: None,
+    })
 }
 
 /// `move(Dequantize(x))` → `Dequantize(move(x))` for everything that only moves or selects elements.
@@ -121,7 +137,15 @@ fn sink_dequantizes(graph: &mut Graph) {
             graph.nodes[i].inputs = sources;
             graph.nodes[i].output = moved;
             let name = unique_name(graph, &format!("{}_dequantize", graph.nodes[i].name));
-            graph.nodes.insert(i + 1, Node { name, op: Op::Dequantize, inputs: vec![moved], output });
+            graph.nodes.insert(
+                i + 1,
+                Node {
+                    name,
+                    op: Op::Dequantize,
+                    inputs: vec![moved],
+                    output,
+                },
+            );
         }
         i += 1;
     }
@@ -130,11 +154,22 @@ fn sink_dequantizes(graph: &mut Graph) {
 /// The integer operands and their common quantisation, if the node commutes with dequantising.
 fn sinkable(graph: &Graph, i: usize) -> Option<(Vec<ValueId>, Quantization)> {
     let node = &graph.nodes[i];
-    let sources: Vec<ValueId> = node.inputs.iter().map(|&x| dequantized(graph, x)).collect::<Option<_>>()?;
+    let sources: Vec<ValueId> = node
+        .inputs
+        .iter()
+        .map(|&x| dequantized(graph, x))
+        .collect::<Option<_>>()?;
     let q = quantization(graph, *sources.first()?)?.clone();
-    let all_equal = sources.iter().all(|&s| graph[s].dtype == DType::I8 && quantization(graph, s) == Some(&q));
+    let all_equal = sources
+        .iter()
+        .all(|&s| graph[s].dtype == DType::I8 && quantization(graph, s) == Some(&q));
     let commutes = match &node.op {
-        Op::Reshape | Op::Transpose { .. } | Op::Concat { .. } | Op::Pool { pool: Pool::Max, .. } => true,
+        Op::Reshape
+        | Op::Transpose { .. }
+        | Op::Concat { .. }
+        | Op::Pool {
+            pool: Pool::Max, ..
+        } => true,
         Op::Pad { value, .. } => is_representable(*value, &q),
         _ => false,
     };
@@ -164,7 +199,11 @@ fn raise_quantizes(graph: &mut Graph) {
                 inputs: vec![source],
                 output: quantized,
             };
-            let mover = Node { inputs: vec![quantized], output, ..graph.nodes[m].clone() };
+            let mover = Node {
+                inputs: vec![quantized],
+                output,
+                ..graph.nodes[m].clone()
+            };
             graph.nodes[i] = mover;
             graph.nodes[m] = quantize;
             // The new Quantize may itself be raised further.
@@ -178,7 +217,9 @@ fn raise_quantizes(graph: &mut Graph) {
 /// Lowers what Quantize node `i` stores. `Ok(false)`: it is a float that enters the integer part, and stays.
 fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
     let (x, output) = (graph.nodes[i].inputs[0], graph.nodes[i].output);
-    let Some(p) = graph.producer(x) else { return Ok(false) };
+    let Some(p) = graph.producer(x) else {
+        return Ok(false);
+    };
     let node = graph.nodes[p].clone();
     if node.op == Op::Dequantize {
         graph.nodes[i].op = Op::Requantize;
@@ -188,26 +229,38 @@ fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
     if !is_private(graph, x) {
         return Err("its float result is read by several nodes, or is an output".into());
     }
-    let target = quantization(graph, output).cloned().ok_or("its result has no quantisation")?;
-    let lowered = match &node.op {
-        Op::Conv2d { .. } | Op::FullyConnected { .. } => layer(graph, &node)?,
-        Op::Binary { op: Binary::Div, .. } => return Err("integer division is not supported".into()),
+    let target = quantization(graph, output)
+        .cloned()
+        .ok_or("its result has no quantisation")?;
+    let count = graph.nodes.len();
+    let lowered = match node.op {
+        Op::Conv2d { groups, .. } => layer(graph, &node, groups == 1)?,
+        Op::FullyConnected { .. } => layer(graph, &node, true)?,
+        Op::Binary {
+            op: Binary::Div, ..
+        } => return Err("integer division is not supported".into()),
         Op::Binary { .. } => activations(graph, &node, true)?,
         Op::Pool { .. } | Op::Unary(_) | Op::Softmax { .. } => activations(graph, &node, false)?,
         Op::Pad { .. } | Op::Concat { .. } | Op::Reshape | Op::Transpose { .. } => {
             return rescaled(graph, i, p, &node, &target);
         }
-        other => return Err(format!("{} has no integer form", op_name(other))),
+        _ => return Err(format!("{} has no integer form", op_name(&node.op))),
     };
-    graph.nodes[p] = Node { inputs: lowered, output, ..node };
-    graph.nodes.remove(i);
+    let inserted = graph.nodes.len() - count;
+    graph.nodes[p + inserted] = Node {
+        inputs: lowered,
+        output,
+        ..node
+    };
+    graph.nodes.remove(i + inserted);
     Ok(true)
 }
 
 /// Operand `id` as integers, or why it has none.
 fn integer_operand(graph: &Graph, id: ValueId) -> Result<ValueId, String> {
     let name = &graph[id].name;
-    let source = dequantized(graph, id).ok_or_else(|| format!("its operand `{name}` is not quantised"))?;
+    let source =
+        dequantized(graph, id).ok_or_else(|| format!("its operand `{name}` is not quantised"))?;
     let value = &graph[source];
     match (&value.quantization, value.dtype) {
         (Some(q), DType::I8) if q.axis.is_none() => Ok(source),
@@ -216,8 +269,11 @@ fn integer_operand(graph: &Graph, id: ValueId) -> Result<ValueId, String> {
 }
 
 fn activations(graph: &Graph, node: &Node, constants: bool) -> Result<Vec<ValueId>, String> {
-    let operands: Vec<ValueId> =
-        node.inputs.iter().map(|&id| integer_operand(graph, id)).collect::<Result<_, _>>()?;
+    let operands: Vec<ValueId> = node
+        .inputs
+        .iter()
+        .map(|&id| integer_operand(graph, id))
+        .collect::<Result<_, _>>()?;
     if !constants && operands.iter().any(|&id| graph[id].data.is_some()) {
         return Err("its operand is constant".into());
     }
@@ -225,30 +281,111 @@ fn activations(graph: &Graph, node: &Node, constants: bool) -> Result<Vec<ValueI
 }
 
 /// Operands of a convolution or fully connected layer, the bias in units of `s_x·s_w`.
-fn layer(graph: &mut Graph, node: &Node) -> Result<Vec<ValueId>, String> {
-    let x = integer_operand(graph, node.inputs[0])?;
-    let w = dequantized(graph, node.inputs[1]).ok_or("its weights are not quantised")?;
+fn layer(graph: &mut Graph, node: &Node, dense: bool) -> Result<Vec<ValueId>, String> {
+    let mut x = integer_operand(graph, node.inputs[0])?;
+    let mut w = dequantized(graph, node.inputs[1]).ok_or("its weights are not quantised")?;
     let weights = &graph[w];
     let channels = weights.shape[0];
-    let wq = weights.quantization.clone().ok_or("its weights have no scale")?;
-    if weights.dtype != DType::I8 || weights.data.is_none() || wq.zero_point != 0 {
+    let wq = weights
+        .quantization
+        .clone()
+        .ok_or("its weights have no scale")?;
+    if weights.dtype != DType::I8 || weights.data.is_none() || (wq.zero_point != 0 && !dense) {
         return Err("its weights are not constant symmetric int8".into());
     }
     if wq.axis.is_some_and(|a| a != 0) {
         return Err("its weights have one scale for each input channel; one for each output channel is needed".into());
     }
-    let mut operands = vec![x, w];
-    if let Some(&b) = node.inputs.get(2) {
+    let bias_at = node.inputs.get(2).copied();
+    let mut operands = Vec::new();
+    if let Some(b) = bias_at {
         let sx = quantization(graph, x).map_or(1.0, |q| q.scales[0]);
-        let units: Vec<f32> =
-            (0..channels).map(|c| sx * wq.scales[if wq.scales.len() > 1 { c } else { 0 }]).collect();
+        let units: Vec<f32> = (0..channels)
+            .map(|c| sx * wq.scales[if wq.scales.len() > 1 { c } else { 0 }])
+            .collect();
         operands.push(bias(graph, b, &units, wq.scales.len() > 1)?);
     }
+    if wq.zero_point != 0 {
+        (x, w) = split(graph, node, x, w, &wq)?;
+    }
+    operands.splice(0..0, [x, w]);
     Ok(operands)
 }
 
+/// Weights too wide for int8 around zero are exactly a sum of weights that fit: the layer reads its input several times
+/// over (concatenated along the channels), once for each summand. Gives the new operands.
+fn split(
+    graph: &mut Graph,
+    node: &Node,
+    x: ValueId,
+    w: ValueId,
+    q: &Quantization,
+) -> Result<(ValueId, ValueId), String> {
+    let Some(Data::I8(stored)) = &graph[w].data else {
+        return Err("its weights are not int8".into());
+    };
+    let mut rest: Vec<i32> = stored
+        .iter()
+        .map(|&v| i32::from(v) - q.zero_point)
+        .collect();
+    let mut summands: Vec<Vec<i8>> = Vec::new();
+    while summands.is_empty() || rest.iter().any(|&v| v != 0) {
+        let summand: Vec<i8> = rest.iter().map(|&v| v.clamp(-128, 127) as i8).collect();
+        rest.iter_mut()
+            .zip(&summand)
+            .for_each(|(r, &s)| *r -= i32::from(s));
+        summands.push(summand);
+    }
+    let mut shape = graph[w].shape.clone();
+    let row = stored.len() / shape[0];
+    let data = (0..shape[0]).flat_map(|m| {
+        summands
+            .iter()
+            .flat_map(move |s| s[m * row..(m + 1) * row].to_vec())
+    });
+    let data = Data::I8(data.collect());
+    shape[1] *= summands.len();
+    let name = unique_name(graph, &format!("{}_split", graph[w].name));
+    let weights = graph.add_constant(
+        name,
+        shape,
+        data,
+        Some(Quantization {
+            zero_point: 0,
+            ..q.clone()
+        }),
+    );
+    if summands.len() == 1 {
+        return Ok((x, weights));
+    }
+    let name = format!("{}_repeated", graph[x].name);
+    let quantization = graph[x].quantization.clone();
+    let repeated = new_value(graph, &name, x, DType::I8, quantization);
+    graph[repeated].shape[1] *= summands.len();
+    let p = graph
+        .producer(node.output)
+        .ok_or("it is not in the graph")?;
+    let name = format!("{}_repeat_input", node.name);
+    let inputs = vec![x; summands.len()];
+    graph.nodes.insert(
+        p,
+        Node {
+            name,
+            op: Op::Concat { axis: 1 },
+            inputs,
+            output: repeated,
+        },
+    );
+    Ok((repeated, weights))
+}
+
 /// The bias as integers times `units`.
-fn bias(graph: &mut Graph, b: ValueId, units: &[f32], per_channel: bool) -> Result<ValueId, String> {
+fn bias(
+    graph: &mut Graph,
+    b: ValueId,
+    units: &[f32],
+    per_channel: bool,
+) -> Result<ValueId, String> {
     let source = dequantized(graph, b).unwrap_or(b);
     let value = &graph[source];
     let scale = |q: &Quantization, c: usize| q.scales[if q.scales.len() > 1 { c } else { 0 }];
@@ -258,18 +395,31 @@ fn bias(graph: &mut Graph, b: ValueId, units: &[f32], per_channel: bool) -> Resu
         let (step, steps) = match (&value.data, &value.quantization) {
             (Some(Data::F32(v)), _) => (f64::from(v[c]), 1),
             (Some(Data::I32(v)), Some(q)) => (f64::from(scale(q, c)), v[c] - q.zero_point),
-            (Some(Data::I8(v)), Some(q)) => (f64::from(scale(q, c)), i32::from(v[c]) - q.zero_point),
+            (Some(Data::I8(v)), Some(q)) => {
+                (f64::from(scale(q, c)), i32::from(v[c]) - q.zero_point)
+            }
             _ => return Err("its bias is not constant".into()),
         };
-        let kept = value.quantization.is_some() && (step / unit - 1.0).abs() <= BIAS_SCALE_TOLERANCE;
-        let exact = if kept { f64::from(steps) } else { (step * f64::from(steps) / unit).round_ties_even() };
+        let kept =
+            value.quantization.is_some() && (step / unit - 1.0).abs() <= BIAS_SCALE_TOLERANCE;
+        let exact = if kept {
+            f64::from(steps)
+        } else {
+            (step * f64::from(steps) / unit).round_ties_even()
+        };
         if !(exact.abs() <= f64::from(i32::MAX)) {
-            return Err(format!("its bias for channel {c} does not fit int32 in units of the accumulator ({unit:e})"));
+            return Err(format!(
+                "its bias for channel {c} does not fit int32 in units of the accumulator ({unit:e})"
+            ));
         }
         integers.push(exact as i32);
     }
     let q = if per_channel {
-        Quantization { scales: units.to_vec(), zero_point: 0, axis: Some(0) }
+        Quantization {
+            scales: units.to_vec(),
+            zero_point: 0,
+            axis: Some(0),
+        }
     } else {
         Quantization::per_tensor(units.first().copied().unwrap_or(1.0), 0)
     };
@@ -302,12 +452,21 @@ fn rescaled(
         let name = format!("{}_requantized", graph[*source].name);
         let value = new_value(graph, &name, *source, DType::I8, Some(target.clone()));
         let name = graph[value].name.clone();
-        let requantize = Node { name, op: Op::Requantize, inputs: vec![*source], output: value };
+        let requantize = Node {
+            name,
+            op: Op::Requantize,
+            inputs: vec![*source],
+            output: value,
+        };
         graph.nodes.insert(p + inserted, requantize);
         inserted += 1;
         *source = value;
     }
-    graph.nodes[p + inserted] = Node { inputs: sources, output, ..node.clone() };
+    graph.nodes[p + inserted] = Node {
+        inputs: sources,
+        output,
+        ..node.clone()
+    };
     Ok(true)
 }
 
@@ -321,13 +480,21 @@ mod tests {
     fn convolution(bias: Data, q: Option<Quantization>) -> Graph {
         let mut b = GraphBuilder::new();
         let x = b.quantized_input(&[1, 1, 3, 3], 0.1, 3);
-        let wq = Quantization { scales: vec![0.5, 0.25], zero_point: 0, axis: Some(0) };
+        let wq = Quantization {
+            scales: vec![0.5, 0.25],
+            zero_point: 0,
+            axis: Some(0),
+        };
         let w = b.constant(&[2, 1, 1, 1], Data::I8(vec![1, -2]), Some(wq));
         let quantized = q.is_some();
         let c = b.constant(&[2], bias, q);
         let (x, w) = (b.dequantize(x), b.dequantize(w));
         let c = if quantized { b.dequantize(c) } else { c };
-        let op = Op::Conv2d { window: window(1, 0), groups: 1, clamp: Clamp::RELU };
+        let op = Op::Conv2d {
+            window: window(1, 0),
+            groups: 1,
+            clamp: Clamp::RELU,
+        };
         let y = b.node("conv", op, &[x, w, c], &[1, 2, 3, 3]);
         let y = b.quantize(y, 0.2, -5);
         b.finish(&[y])
@@ -340,18 +507,61 @@ mod tests {
         assert_eq!(ops(&g), ["Conv"]);
         let bias = &g[g.nodes[0].inputs[2]];
         assert_eq!(bias.data, Some(Data::I32(vec![2, -4])));
-        assert_eq!(bias.quantization.as_ref().unwrap().scales, [0.1 * 0.5, 0.1 * 0.25]);
+        assert_eq!(
+            bias.quantization.as_ref().unwrap().scales,
+            [0.1 * 0.5, 0.1 * 0.25]
+        );
         assert_eq!(g.nodes[0].output, g.outputs[0]);
-        assert_eq!(g[g.nodes[0].inputs[0]].quantization, Some(Quantization::per_tensor(0.1, 3)));
+        assert_eq!(
+            g[g.nodes[0].inputs[0]].quantization,
+            Some(Quantization::per_tensor(0.1, 3))
+        );
     }
 
     #[test]
     fn an_integer_bias_at_nearly_the_right_scale_keeps_its_integers() {
         let scales = vec![0.1 * 0.5 * (1.0 + 2e-7), 0.1 * 0.25];
-        let q = Quantization { scales, zero_point: 0, axis: Some(0) };
+        let q = Quantization {
+            scales,
+            zero_point: 0,
+            axis: Some(0),
+        };
         let mut g = convolution(Data::I32(vec![100_000_000, -7]), Some(q));
         assert_eq!(lower_qdq(&mut g), []);
-        assert_eq!(g[g.nodes[0].inputs[2]].data, Some(Data::I32(vec![100_000_000, -7])));
+        assert_eq!(
+            g[g.nodes[0].inputs[2]].data,
+            Some(Data::I32(vec![100_000_000, -7]))
+        );
+    }
+
+    #[test]
+    fn weights_too_wide_around_zero_become_a_sum() {
+        let mut b = GraphBuilder::new();
+        let x = b.quantized_input(&[1, 2], 0.1, 3);
+        let wq = Quantization::per_tensor(0.5, -100);
+        let w = b.constant(&[2, 2], Data::I8(vec![1, 127, -128, 27]), Some(wq));
+        let (x, w) = (b.dequantize(x), b.dequantize(w));
+        let y = b.node(
+            "fc",
+            Op::FullyConnected { clamp: Clamp::NONE },
+            &[x, w],
+            &[1, 2],
+        );
+        let y = b.quantize(y, 0.2, -5);
+        let mut g = b.finish(&[y]);
+        assert_eq!(lower_qdq(&mut g), []);
+        assert_eq!(ops(&g), ["Concat", "FullyConnected"]);
+        // Around zero: 101, 227, −28, 127.
+        let w = &g[g.nodes[1].inputs[1]];
+        assert_eq!(
+            w.data,
+            Some(Data::I8(vec![101, 127, 0, 100, -28, 127, 0, 0]))
+        );
+        assert_eq!(
+            (w.shape.as_slice(), g[g.nodes[1].inputs[0]].shape.as_slice()),
+            (&[2, 4][..], &[1, 4][..])
+        );
+        assert_eq!(w.quantization, Some(Quantization::per_tensor(0.5, 0)));
     }
 
     #[test]
@@ -359,7 +569,10 @@ mod tests {
         let mut g = convolution(Data::F32(vec![1e9, 0.0]), None);
         let warnings = lower_qdq(&mut g);
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].node == "conv" && warnings[0].message.contains("int32"), "{warnings:?}");
+        assert!(
+            warnings[0].node == "conv" && warnings[0].message.contains("int32"),
+            "{warnings:?}"
+        );
         assert!(ops(&g).contains(&"QuantizeLinear"));
     }
 
@@ -374,7 +587,12 @@ mod tests {
         let mut g = b.finish(&[z]);
         assert_eq!(lower_qdq(&mut g), []);
         assert_eq!(ops(&g), ["Requantize", "Concat"]);
-        assert!(g.nodes[1].inputs.iter().all(|&id| g[id].quantization == Some(Quantization::per_tensor(0.2, 0))));
+        assert!(
+            g.nodes[1]
+                .inputs
+                .iter()
+                .all(|&id| g[id].quantization == Some(Quantization::per_tensor(0.2, 0)))
+        );
     }
 
     #[test]
@@ -389,7 +607,11 @@ mod tests {
         let mut g = b.finish(&[y]);
         assert_eq!(lower_qdq(&mut g), []);
         assert_eq!(ops(&g), ["Reshape", "Sigmoid", "Transpose"]);
-        assert!(g.nodes.iter().all(|n| g[n.output].dtype == DType::I8 && g[n.output].quantization.is_some()));
+        assert!(
+            g.nodes
+                .iter()
+                .all(|n| g[n.output].dtype == DType::I8 && g[n.output].quantization.is_some())
+        );
         assert_eq!((g.nodes[0].inputs[0], g.nodes[2].output), (x, y));
     }
 
@@ -405,7 +627,10 @@ mod tests {
         let warnings = lower_qdq(&mut g);
         let names: Vec<&str> = warnings.iter().map(|w| w.node.as_str()).collect();
         assert_eq!(names, ["tanh", "sigmoid"]);
-        assert_eq!(ops(&g), ["DequantizeLinear", "Tanh", "Sigmoid", "QuantizeLinear"]);
+        assert_eq!(
+            ops(&g),
+            ["DequantizeLinear", "Tanh", "Sigmoid", "QuantizeLinear"]
+        );
     }
 
     #[test]

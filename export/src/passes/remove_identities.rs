@@ -26,7 +26,9 @@ pub fn remove_identities(graph: &mut Graph) {
 /// Merges a reshape or transpose with the one before it, and turns trivial transposes into reshapes.
 fn simplify(graph: &mut Graph, i: usize) -> bool {
     let node = &graph.nodes[i];
-    let Some(&x) = node.inputs.first() else { return false };
+    let Some(&x) = node.inputs.first() else {
+        return false;
+    };
     match &node.op {
         Op::Transpose { perm } => {
             let shape = &graph[x].shape;
@@ -35,7 +37,9 @@ fn simplify(graph: &mut Graph, i: usize) -> bool {
                 graph.nodes[i].op = Op::Reshape;
                 return true;
             }
-            let Some(before) = graph.producer(x) else { return false };
+            let Some(before) = graph.producer(x) else {
+                return false;
+            };
             if let Op::Transpose { perm: first } = &graph.nodes[before].op {
                 let perm = perm.iter().map(|&p| first[p]).collect();
                 let source = graph.nodes[before].inputs[0];
@@ -59,7 +63,9 @@ fn simplify(graph: &mut Graph, i: usize) -> bool {
 
 fn is_identity(graph: &Graph, i: usize) -> bool {
     let node = &graph.nodes[i];
-    let Some(&x) = node.inputs.first() else { return false };
+    let Some(&x) = node.inputs.first() else {
+        return false;
+    };
     let (from, to) = (&graph[x], &graph[node.output]);
     match &node.op {
         Op::Reshape => from.shape == to.shape,
@@ -93,7 +99,9 @@ mod tests {
     use super::*;
 
     fn transpose(perm: &[usize]) -> Op {
-        Op::Transpose { perm: perm.to_vec() }
+        Op::Transpose {
+            perm: perm.to_vec(),
+        }
     }
 
     #[test]
