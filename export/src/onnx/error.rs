@@ -48,7 +48,9 @@ pub enum OnnxError {
         max: i64,
     },
     /// The operator is not supported.
-    #[error("node `{node}`: operator {op} (domain `{domain}`, opset {opset}) is not supported; {hint}")]
+    #[error(
+        "node `{node}`: operator {op} (domain `{domain}`, opset {opset}) is not supported; {hint}"
+    )]
     UnsupportedOperator {
         /// Node name.
         node: String,
@@ -62,7 +64,9 @@ pub enum OnnxError {
         hint: String,
     },
     /// The operator is supported, but not with this attribute or mode.
-    #[error("node `{node}`: {op} (opset {opset}) with {attribute} = {value} is not supported; {hint}")]
+    #[error(
+        "node `{node}`: {op} (opset {opset}) with {attribute} = {value} is not supported; {hint}"
+    )]
     UnsupportedAttribute {
         /// Node name.
         node: String,
