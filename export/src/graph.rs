@@ -74,6 +74,17 @@ impl Data {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The elements in `range`; `None` when it is out of bounds.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Option<Data> {
+        Some(match self {
+            Data::F32(v) => Data::F32(v.get(range)?.to_vec()),
+            Data::I8(v) => Data::I8(v.get(range)?.to_vec()),
+            Data::U8(v) => Data::U8(v.get(range)?.to_vec()),
+            Data::I32(v) => Data::I32(v.get(range)?.to_vec()),
+            Data::I64(v) => Data::I64(v.get(range)?.to_vec()),
+        })
+    }
 }
 
 /// Affine quantisation: `real = scale · (q − zero_point)`.
