@@ -1,0 +1,128 @@
+//! Random networks, written as ONNX, against tract, which runs the literal graph.
+//!
+//! Float networks: every output within 10⁻⁵ of its largest magnitude. Quantised networks: every step, fed with tract's
+//! own values, within one step of the quantisation and equal in 99 % of its elements over all networks (tract multiplies
+//! by the reciprocal of a scale where ONNX divides, so values on a rounding boundary may fall to the other side).
+
+use kinglet_export::compile::CompileOptions;
+use kinglet_export::graph::{Data, Graph};
+use kinglet_export::model::Model;
+use kinglet_export::onnx::{LoadOptions, write};
+use kinglet_export::reference::Tract;
+use kinglet_export::samples::decode;
+use kinglet_export::verify::{Comparison, Forced};
+use kinglet_tests::random::Random;
+use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::zoo::reals;
+
+const NETWORKS: u64 = 200;
+
+/// The network through a file: ours, tract's, and what to feed both with.
+struct Case {
+    model: Model,
+    tract: Tract,
+    inputs: Vec<u8>,
+}
+
+fn case(seed: u64, graph: &Graph) -> Result<Case, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.onnx");
+    write::write(graph, &path).unwrap();
+    let model = Model::open(&path, &LoadOptions::default(), &CompileOptions::default()).map_err(|e| format!("kinglet: {e}"))?;
+    let inputs = graph.inputs.iter().map(|&id| (graph[id].name.clone(), graph[id].shape.clone()));
+    let inputs: Vec<(String, Vec<usize>)> = inputs.collect();
+    let mut names: Vec<String> = model.steps().unwrap().iter().map(|s| s.output.clone()).collect();
+    names.extend(graph.outputs.iter().map(|&id| graph[id].name.clone()));
+    names.sort();
+    names.dedup();
+    let tract = Tract::load(&path, &inputs, &names).map_err(|e| e.to_string())?;
+    Ok(Case { model, tract, inputs: sample(graph, &mut Random::new(!seed)) })
+}
+
+/// Operators of a network, to be shown with a failure.
+fn describe(graph: &Graph) -> String {
+    let line = |n: &kinglet_export::graph::Node| {
+        let shapes: Vec<_> = n.inputs.iter().map(|&id| &graph[id].shape).collect();
+        format!("{} -> {}: {:?} {shapes:?} -> {:?}", n.name, graph[n.output].name, n.op, graph[n.output].shape)
+    };
+    graph.nodes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn float_network(seed: u64, graph: &Graph) -> Result<f64, String> {
+    let case = case(seed, graph)?;
+    let theirs = case.tract.run(&case.inputs).map_err(|e| e.to_string())?;
+    let mut runner = case.model.runner().unwrap();
+    let ours = runner.run(&case.inputs, &mut ()).unwrap();
+    let plan = runner.plan().unwrap();
+    let mut worst = 0.0f64;
+    for (index, bytes) in ours.iter().enumerate() {
+        let info = plan.output(index).unwrap();
+        let ours = reals(&decode(info.dtype, bytes));
+        let theirs = reals(theirs.get(info.name).ok_or(format!("tract has no `{}`", info.name))?);
+        if ours.len() != theirs.len() {
+            return Err(format!("`{}` has {} elements, tract's {}", info.name, ours.len(), theirs.len()));
+        }
+        let magnitude = theirs.iter().fold(1e-6f64, |m, v| m.max(v.abs()));
+        for (a, b) in ours.iter().zip(&theirs) {
+            let error = (a - b).abs() / magnitude;
+            if error.is_nan() || error > 1e-5 {
+                return Err(format!("`{}`: {a} instead of {b}", info.name));
+            }
+            worst = worst.max(error);
+        }
+    }
+    Ok(worst)
+}
+
+#[test]
+fn float_networks_equal_tract() {
+    let mut worst = 0.0f64;
+    let mut failures = Vec::new();
+    for seed in 0..NETWORKS {
+        let graph = network(seed, false);
+        match float_network(seed, &graph) {
+            Ok(error) => worst = worst.max(error),
+            Err(why) => failures.push(format!("seed {seed}: {why}\n{}", describe(&graph))),
+        }
+    }
+    println!("{NETWORKS} networks, largest relative error {worst:.2e}");
+    assert!(failures.is_empty(), "{} networks differ:\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn every_step_of_quantised_networks_equals_tract() {
+    let (mut elements, mut different, mut integer_steps) = (0, 0, 0);
+    let mut failures = Vec::new();
+    for seed in 0..NETWORKS {
+        let graph = network(seed, true);
+        let outcome = case(seed, &graph).and_then(|case| {
+            let values = case.tract.run(&case.inputs).map_err(|e| e.to_string())?;
+            let steps = case.model.steps().unwrap();
+            let mut rows = vec![Comparison::default(); steps.len()];
+            let mut runner = case.model.runner().unwrap();
+            runner.run(&case.inputs, &mut Forced::new(steps, &mut rows, &values)).unwrap();
+            for (step, row) in steps.iter().zip(rows) {
+                elements += row.elements;
+                different += row.different;
+                let integer = step.quantization.is_some();
+                integer_steps += u32::from(integer && row.elements > 0);
+                if row.largest > if integer { 1.0 } else { 1e-4 } {
+                    return Err(format!("step {} -> {} ({}) is off by {}", step.name, step.output, step.operator, row.largest));
+                }
+            }
+            let outputs = graph.outputs.iter().map(|&id| &graph[id].name);
+            for name in outputs {
+                let Some(Data::I8(_)) = values.get(name) else { return Err(format!("tract has no int8 `{name}`")) };
+            }
+            Ok(())
+        });
+        if let Err(why) = outcome {
+            failures.push(format!("seed {seed}: {why}\n{}", describe(&graph)));
+        }
+    }
+    let equal = 1.0 - different as f64 / elements as f64;
+    println!("{NETWORKS} networks, {integer_steps} int8 steps, {:.4} % of {elements} elements equal", 100.0 * equal);
+    assert!(failures.is_empty(), "{} networks differ:\n{}", failures.len(), failures.join("\n\n"));
+    assert!(integer_steps > NETWORKS as u32, "most steps run in int8");
+    assert!(equal >= 0.99, "{equal}");
+}
