@@ -48,12 +48,12 @@ impl<'a> OnnxNode<'a> {
         hint: impl Into<String>,
     ) -> OnnxError {
         OnnxError::UnsupportedAttribute {
-            node: self.name(),
-            op: self.op().to_owned(),
+            node: self.name().into(),
+            op: self.op().into(),
             opset: self.opset,
-            attribute: attribute.to_owned(),
-            value: value.to_string(),
-            hint: hint.into(),
+            attribute: attribute.into(),
+            value: value.to_string().into(),
+            hint: hint.into().into(),
         }
     }
 
@@ -101,11 +101,15 @@ impl<'a> OnnxNode<'a> {
                 values.len()
             )));
         }
-        self.to_sizes(name, values)
+        self.checked_sizes(name, values)
     }
 
     /// Converts to sizes that fit every later product.
-    pub(super) fn to_sizes(&self, what: &str, values: &[i64]) -> Result<Vec<usize>, OnnxError> {
+    pub(super) fn checked_sizes(
+        &self,
+        what: &str,
+        values: &[i64],
+    ) -> Result<Vec<usize>, OnnxError> {
         values
             .iter()
             .map(|&v| match usize::try_from(v) {

@@ -69,17 +69,17 @@ pub enum OnnxError {
     )]
     UnsupportedAttribute {
         /// Node name.
-        node: String,
+        node: Box<str>,
         /// Operator.
-        op: String,
+        op: Box<str>,
         /// Operator set's version.
         opset: i64,
         /// Attribute, input or mode.
-        attribute: String,
+        attribute: Box<str>,
         /// Its value.
-        value: String,
+        value: Box<str>,
         /// Nearest rewrite.
-        hint: String,
+        hint: Box<str>,
     },
     /// The node contradicts the ONNX specification or itself.
     #[error("node `{node}`: {op} (opset {opset}): {message}")]

@@ -44,6 +44,14 @@ fn reshaped_axis(from: &[usize], to: &[usize], axis: usize) -> Option<usize> {
     (0..to.len()).find(|&a| to[..a].iter().product::<usize>() == before && to[a] == from[axis])
 }
 
+/// The node's own name if movement is all it does, else one for this step of it.
+fn step_name(node: &OnnxNode, output: &str, step: &str) -> String {
+    match node.op() {
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" => node.name(),
+        _ => format!("{output}_{step}"),
+    }
+}
+
 impl Importer<'_> {
     /// The constant behind a value: itself, or what a Dequantize node reads.
     pub(super) fn constant_source(&self, id: ValueId) -> Option<ValueId> {
@@ -103,7 +111,14 @@ impl Importer<'_> {
             }
         }
         let dtype = self.graph[x].dtype;
-        let id = self.emit(&node.name(), Op::Reshape, vec![x], name, shape, dtype);
+        let id = self.emit(
+            &step_name(node, name, "reshape"),
+            Op::Reshape,
+            vec![x],
+            name,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = self.graph[x].quantization.clone();
         id
     }
@@ -135,7 +150,14 @@ impl Importer<'_> {
         let op = Op::Transpose {
             perm: perm.to_vec(),
         };
-        let id = self.emit(&node.name(), op, vec![x], name, shape, dtype);
+        let id = self.emit(
+            &step_name(node, name, "transpose"),
+            op,
+            vec![x],
+            name,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = self.graph[x].quantization.clone();
         id
     }
@@ -243,7 +265,7 @@ impl Importer<'_> {
         let x = self.operand(node, 0)?;
         let rank = self.graph[x].shape.len();
         let perm: Vec<usize> = match node.ints("perm") {
-            Some(perm) => node.to_sizes("perm", perm)?,
+            Some(perm) => node.checked_sizes("perm", perm)?,
             None => (0..rank).rev().collect(),
         };
         let mut sorted = perm.clone();
@@ -297,7 +319,7 @@ impl Importer<'_> {
                 "negative pads crop; use a smaller input",
             ));
         }
-        let pads = node.to_sizes("pads", &pads)?;
+        let pads = node.checked_sizes("pads", &pads)?;
         let (mut before, mut after) = (vec![0; old.len()], vec![0; old.len()]);
         for (i, &axis) in axes.iter().enumerate() {
             before[axis] = pads[i];

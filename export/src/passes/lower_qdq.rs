@@ -407,7 +407,7 @@ fn bias(
         } else {
             (step * f64::from(steps) / unit).round_ties_even()
         };
-        if !(exact.abs() <= f64::from(i32::MAX)) {
+        if exact.is_nan() || exact.abs() > f64::from(i32::MAX) {
             return Err(format!(
                 "its bias for channel {c} does not fit int32 in units of the accumulator ({unit:e})"
             ));
