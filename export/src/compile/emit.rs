@@ -7,7 +7,7 @@ use super::weights::{Affine, fixed_sum, fold_zero_point, function, multipliers, 
 use super::{CompileError, StepInfo};
 use crate::graph::{Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window};
 use kinglet::format::{self, MAX_RANK, OpCode, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use zerocopy::{Immutable, IntoBytes};
 
 /// What emission makes.
@@ -22,6 +22,7 @@ pub(super) struct Emitted {
 struct Emitter<'g> {
     graph: &'g Graph,
     permutations: &'g HashMap<ValueId, Vec<usize>>,
+    reordered: &'g HashSet<ValueId>,
     spans: HashMap<ValueId, Span>,
     image: Image,
     steps: Vec<StepInfo>,
@@ -45,6 +46,7 @@ pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
     let mut emitter = Emitter {
         graph,
         permutations: &arranged.permutations,
+        reordered: &arranged.reordered,
         spans: spans.collect(),
         image: Image::default(),
         steps: Vec::new(),
@@ -87,6 +89,27 @@ fn check_border(graph: &Graph) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `data` of `shape`, broadcast to `whole` of the same rank.
+fn expand(data: &Data, shape: &[usize], whole: &[usize]) -> Data {
+    let source = |at: usize| {
+        let (mut rest, mut stride, mut index) = (at, 1, 0);
+        for (&from, &to) in shape.iter().zip(whole).rev() {
+            index += rest % to % from * stride;
+            rest /= to;
+            stride *= from;
+        }
+        index
+    };
+    let indices = (0..whole.iter().product()).map(source);
+    match data {
+        Data::F32(v) => Data::F32(indices.map(|i| v[i]).collect()),
+        Data::I8(v) => Data::I8(indices.map(|i| v[i]).collect()),
+        Data::U8(v) => Data::U8(indices.map(|i| v[i]).collect()),
+        Data::I32(v) => Data::I32(indices.map(|i| v[i]).collect()),
+        Data::I64(v) => Data::I64(indices.map(|i| v[i]).collect()),
+    }
 }
 
 fn border_type(value: &Value) -> Option<format::DType> {
@@ -265,7 +288,7 @@ impl Emitter<'_> {
             output: value.name.clone(),
             shape: value.shape.clone(),
             permutation: self.permutations.get(&node.output).cloned(),
-            complete,
+            complete: complete && !self.reordered.contains(&node.output),
             dtype,
             quantization: value.quantization.clone(),
             macs,
@@ -441,8 +464,11 @@ impl Emitter<'_> {
                 (Binary::Add, _) => OpCode::AddF32,
                 (Binary::Mul, _) => OpCode::MulF32,
                 (Binary::Sub, false) => OpCode::SubF32,
+                (Binary::Sub, true) => return self.subtract_from(node, operand, input, clamp),
                 (Binary::Div, false) => OpCode::DivF32,
-                _ => return Err(self.unsupported(node, "the first operand must have the result's shape")),
+                (Binary::Div, true) => {
+                    return Err(self.unsupported(node, "the dividend must have the result's shape; expand it first"));
+                }
             };
             let parameters = format::BinaryF32 { b: operand, clamp: clamp_record(clamp) };
             return self.push_from(node, input, code, &parameters, 0, true);
@@ -480,6 +506,16 @@ impl Emitter<'_> {
         }
     }
 
+    /// `first − x` where only `x` has the result's shape: `x · −1 + first`, which rounds alike.
+    fn subtract_from(&mut self, node: &Node, first: format::Operand, x: Span, clamp: Clamp) -> Result<()> {
+        let elements = self.u32(node, self.value(node.output).len())?;
+        let minus = format::Operand { constant: 1.into(), span: self.image.data(&[-1.0f32]), repeat: elements };
+        let negation = format::BinaryF32 { b: minus, clamp: clamp_record(Clamp::NONE) };
+        self.push_from(node, x, OpCode::MulF32, &negation, 0, false)?;
+        let sum = format::BinaryF32 { b: first, clamp: clamp_record(clamp) };
+        self.push_from(node, self.span(node, node.output)?, OpCode::AddF32, &sum, 0, true)
+    }
+
     /// How the second operand of shape `b` meets a first operand of shape `whole`.
     fn operand(&mut self, node: &Node, id: ValueId, whole: &[usize]) -> Result<format::Operand> {
         let value = self.value(id);
@@ -489,13 +525,19 @@ impl Emitter<'_> {
         let inner = shape.iter().zip(whole).rev().take_while(|(b, _)| **b == 1).count();
         let outer = shape.iter().take_while(|b| **b == 1).count();
         let middle = outer.min(shape.len())..shape.len() - inner.min(shape.len());
-        if shape.len() != whole.len() || (!middle.is_empty() && shape[middle.clone()] != whole[middle]) {
+        let one_step = middle.is_empty() || shape[middle.clone()] == whole[middle];
+        if shape.len() != whole.len() || (!one_step && value.data.is_none()) {
             let reason = format!("shape {:?} cannot be broadcast to {whole:?} in one step", value.shape);
             return Err(self.unsupported(node, reason));
         }
+        let (data, inner) = match &value.data {
+            // Costs flash, but runs.
+            Some(data) if !one_step => (Some(expand(data, &shape, whole)), 0),
+            data => (data.clone(), inner),
+        };
         let repeat: usize = whole[whole.len() - inner..].iter().product();
         let repeat = self.u32(node, repeat)?;
-        let (constant, span) = match value.data.clone() {
+        let (constant, span) = match data {
             Some(Data::F32(data)) => (1, self.image.data(&data)),
             Some(Data::I8(data)) => (1, self.image.data(&data)),
             Some(_) => return Err(self.unsupported(node, "a constant operand must be f32 or int8")),

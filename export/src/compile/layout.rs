@@ -5,7 +5,7 @@
 //! the weights of a fully connected layer behind a flatten, and become real transpositions only where nothing else helps.
 
 use crate::graph::{Data, Graph, Node, Op, Value, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 const FROM_CHANNELS_LAST: [usize; 4] = [0, 3, 1, 2];
@@ -16,6 +16,8 @@ pub(super) struct Arranged {
     pub(super) graph: Graph,
     /// For stored values that differ from the ONNX value of the same name: `onnx = transpose(stored, perm)`.
     pub(super) permutations: HashMap<ValueId, Vec<usize>>,
+    /// Stored values whose columns are in an order that only the fully connected layers behind them know.
+    pub(super) reordered: HashSet<ValueId>,
 }
 
 /// How an ONNX value is stored.
@@ -52,7 +54,12 @@ pub(super) fn arrange(graph: &Graph) -> Arranged {
         arranger.plain(output);
     }
     arranger.graph.remove_dead_nodes();
-    Arranged { graph: arranger.graph, permutations: arranger.permutations }
+    let columns = arranger.stored.values().filter_map(|stored| match stored {
+        Stored::Columns(id, _) => Some(*id),
+        Stored::Permuted(..) => None,
+    });
+    let reordered = columns.collect();
+    Arranged { graph: arranger.graph, permutations: arranger.permutations, reordered }
 }
 
 /// `perm` after `first`: `transpose(transpose(x, first), perm)`.
@@ -148,9 +155,9 @@ impl Arranger<'_> {
         self.graph.nodes.push(Node { name: node.name.clone(), op, inputs, output });
     }
 
-    /// A new value that stores `id` in another shape.
+    /// A new value that stores `id`, which may itself be a new one, in another shape.
     fn like(&mut self, id: ValueId, shape: Vec<usize>) -> ValueId {
-        let value = self.source[id].clone();
+        let value = self.graph[id].clone();
         self.graph.add_value(Value { shape, data: None, ..value })
     }
 
@@ -193,8 +200,11 @@ impl Arranger<'_> {
             return made;
         }
         let shape = permute(&self.graph[base].shape, &perm);
-        let output = self.like(id, shape);
+        let output = self.like(base, shape);
         self.emit_transpose(base, &perm, output);
+        let back = inverse(&perm);
+        let to_onnx = self.permutations.get(&base).map_or_else(|| back.clone(), |of_base| compose(&back, of_base));
+        self.permutations.insert(output, to_onnx);
         self.made.insert((base, perm), output);
         output
     }
