@@ -15,7 +15,7 @@ use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, sample};
 use kinglet_tests::zoo::reals;
 
-const NETWORKS: u64 = 200;
+const NETWORKS: u64 = 400;
 
 /// The network through a file: ours, tract's, and what to feed both with.
 struct Case {
