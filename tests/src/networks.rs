@@ -227,3 +227,127 @@ pub fn relu(len: usize, quantized: bool) -> Graph {
     b.graph.outputs.push(y);
     b.graph
 }
+
+/// A small network with an operator of every kind, float at its border in either dialect.
+pub fn everything(quantized: bool) -> Graph {
+    let mut b = Builder::new(0xa11, quantized);
+    let x = b.input("x", &[1, 3, 7, 6], 0.02, 3);
+    let shape = [1, 4, 7, 6];
+    let conv = b.conv(x, 1, 1, shape);
+    let depthwise = b.conv(conv, 4, 1, shape);
+    let sum = b.activation(&shape, 0.07, -20);
+    let sum = b.node(ADD, &[conv, depthwise], sum);
+
+    let mean = b.activation(&[1, 4, 1, 1], 0.07, -20);
+    let average = Pool::Average {
+        count_include_pad: false,
+    };
+    let global = Op::Pool {
+        pool: average,
+        window: window([7, 6]),
+    };
+    let mean = b.node(global, &[sum], mean);
+    let gate = b.activation(&[1, 4, 1, 1], 1.0 / 256.0, -128);
+    let gate = b.node(Op::Unary(Unary::Sigmoid), &[mean], gate);
+    let gated = b.activation(&shape, 0.05, -10);
+    let (op, clamp) = (Binary::Mul, Clamp::NONE);
+    let gated = b.node(Op::Binary { op, clamp }, &[sum, gate], gated);
+
+    let mut halves = Vec::new();
+    for pool in [Pool::Max, average] {
+        let half = b.activation_like(gated, &[1, 4, 3, 3]);
+        let window = Window {
+            strides: [2, 2],
+            ..window([2, 2])
+        };
+        halves.push(b.node(Op::Pool { pool, window }, &[gated], half));
+    }
+    let both = b.activation_like(gated, &[1, 8, 3, 3]);
+    let both = b.node(Op::Concat { axis: 1 }, &halves, both);
+    let padded = b.activation_like(gated, &[1, 8, 4, 3]);
+    let pad = Op::Pad {
+        before: vec![0, 0, 1, 0],
+        after: vec![0; 4],
+        value: 0.0,
+    };
+    let padded = b.node(pad, &[both], padded);
+    let turned = b.activation_like(gated, &[1, 4, 3, 8]);
+    let perm = vec![0, 2, 3, 1];
+    let turned = b.node(Op::Transpose { perm }, &[padded], turned);
+    let flat = b.activation_like(gated, &[12, 8]);
+    let flat = b.node(Op::Reshape, &[turned], flat);
+    let bent = b.activation(&[12, 8], 1.0 / 128.0, 0);
+    let bent = b.node(Op::Unary(Unary::Tanh), &[flat], bent);
+    let turned = b.activation_like(bent, &[8, 12]);
+    let perm = vec![1, 0];
+    let turned = b.node(Op::Transpose { perm }, &[bent], turned);
+    let w = b.weights(&[5, 12]);
+    let bias = b.bias(5, turned, w);
+    let logits = b.activation(&[8, 5], 0.03, 10);
+    let clamp = Clamp::NONE;
+    let logits = b.node(Op::FullyConnected { clamp }, &[turned, w, bias], logits);
+    let mut rest = logits;
+    if !quantized {
+        for unary in [
+            Unary::LeakyRelu { alpha: 0.1 },
+            Unary::HardSwish,
+            Unary::HardSigmoid {
+                alpha: 0.2,
+                beta: 0.5,
+            },
+            Unary::Clamp(Clamp { min: 0.1, max: 0.9 }),
+        ] {
+            let y = b.activation_like(rest, &[8, 5]);
+            rest = b.node(Op::Unary(unary), &[rest], y);
+        }
+        for op in [Binary::Sub, Binary::Div] {
+            let one = b.graph.add_constant(
+                format!("c{}", b.graph.values.len()),
+                vec![5],
+                Data::F32(vec![0.5; 5]),
+                None,
+            );
+            let y = b.activation_like(rest, &[8, 5]);
+            rest = b.node(Op::Binary { op, clamp }, &[rest, one], y);
+        }
+    }
+    let scores = b.activation(&[8, 5], 1.0 / 256.0, -128);
+    let scores = b.node(Op::Softmax { axis: 1 }, &[rest], scores);
+    b.graph.outputs.push(scores);
+    if quantized {
+        float_border(&mut b.graph);
+    }
+    b.graph
+}
+
+/// Puts a `Quantize` behind the inputs and a `Dequantize` before the outputs.
+fn float_border(graph: &mut Graph) {
+    let float = |graph: &mut Graph, like: ValueId, name: &str| {
+        let shape = graph[like].shape.clone();
+        graph.add_value(Value {
+            name: name.into(),
+            shape,
+            dtype: DType::F32,
+            quantization: None,
+            data: None,
+        })
+    };
+    let (inner, outer) = (graph.inputs[0], graph.outputs[0]);
+    graph[inner].name = "x_int8".into();
+    let x = float(graph, inner, "x");
+    let y = float(graph, outer, "y");
+    let node = |op, from, to, name: &str| Node {
+        name: name.into(),
+        op,
+        inputs: vec![from],
+        output: to,
+    };
+    graph
+        .nodes
+        .insert(0, node(Op::Quantize, x, inner, "quantize"));
+    graph
+        .nodes
+        .push(node(Op::Dequantize, outer, y, "dequantize"));
+    graph.inputs = vec![x];
+    graph.outputs = vec![y];
+}

@@ -1,0 +1,270 @@
+//! Damaged plans, by accident and on purpose: an error, or a run that ends; never a panic.
+//!
+//! The fixtures are made by the compiler (`tests/tests/plan_fixtures.rs` keeps them fresh). Accidents are caught by the
+//! checksum. Whoever writes a plan on purpose gives it a good checksum, so the other tests do the same and then run
+//! whatever still parses: bounds, overlaps and parameters are all that is left to stop it.
+
+use kinglet::format::{CRC, CRC_START, Header, IoRecord, StepHeader};
+use kinglet::{DynSession, Plan, PlanError};
+use std::mem::offset_of;
+use zerocopy::IntoBytes;
+
+const FIXTURES: [(&str, &[u8]); 2] = [
+    ("int8", include_bytes!("fixtures/int8.kinglet")),
+    ("float", include_bytes!("fixtures/float.kinglet")),
+];
+
+/// Larger arenas are checked, but not run: that would test the allocator.
+const MOST_ARENA: usize = 64 << 20;
+
+/// Bytes at a multiple of 16.
+struct Aligned {
+    words: Vec<u128>,
+    len: usize,
+}
+
+impl Aligned {
+    fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0u128; bytes.len().div_ceil(16)];
+        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        Aligned {
+            words,
+            len: bytes.len(),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.words.as_bytes()[..self.len]
+    }
+}
+
+/// Vigna's SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.bits() % n as u64) as usize
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> usize {
+    let word = bytes.get(at..at + 4).map(|w| [w[0], w[1], w[2], w[3]]);
+    word.map_or(0, u32::from_le_bytes) as usize
+}
+
+/// Gives the damaged file a checksum that fits, as far as its stated length allows.
+fn mend_checksum(file: &mut [u8]) {
+    let len = word(file, offset_of!(Header, core_len));
+    if let Some(core) = file.get(CRC_START..len) {
+        let crc = CRC.checksum(core);
+        file[offset_of!(Header, crc)..][..4].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+#[derive(PartialEq, Debug)]
+enum Fate {
+    Refused,
+    TooLarge,
+    Ran,
+}
+
+/// Parses, and runs what parses, on an input of extreme values and on the self-test's.
+fn try_out(file: &[u8]) -> Fate {
+    let file = Aligned::new(file);
+    let plan = match Plan::parse(file.bytes()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return Fate::Refused;
+        }
+    };
+    if plan.arena_len() > MOST_ARENA {
+        return Fate::TooLarge;
+    }
+    let mut arena = vec![u128::MAX; plan.arena_len().div_ceil(16)];
+    let mut session = DynSession::new(plan, arena.as_mut_bytes()).expect("the arena is as large as the plan says");
+    session.run().expect("a plan that parses runs");
+    let _digest_differs = session.self_test();
+    for index in 0..plan.output_count() {
+        let info = plan.output(index).expect("checked");
+        assert_eq!(session.output(index).map(<[u8]>::len), Some(info.len));
+    }
+    Fate::Ran
+}
+
+/// The part of the file before the weights.
+fn records(file: &[u8]) -> usize {
+    word(file, offset_of!(Header, data))
+}
+
+/// How often each fate met `count` files that `damage` made; it is told where the weights begin.
+fn fates(count: usize, seed: u64, damage: impl Fn(&mut Vec<u8>, usize, &mut Random)) -> [usize; 3] {
+    let mut random = Random(seed);
+    let mut seen = [0; 3];
+    for round in 0..count {
+        let mut file = FIXTURES[round % FIXTURES.len()].1.to_vec();
+        let records = records(&file);
+        damage(&mut file, records, &mut random);
+        mend_checksum(&mut file);
+        seen[match try_out(&file) {
+            Fate::Refused => 0,
+            Fate::TooLarge => 1,
+            Fate::Ran => 2,
+        }] += 1;
+    }
+    println!("refused {}, too large {}, ran {}", seen[0], seen[1], seen[2]);
+    seen
+}
+
+#[test]
+fn the_fixtures_run_and_prove_themselves() {
+    for (name, file) in FIXTURES {
+        let file = Aligned::new(file);
+        let plan = Plan::parse(file.bytes()).unwrap();
+        let mut arena = vec![0u128; plan.arena_len().div_ceil(16)];
+        let mut session = DynSession::new(plan, arena.as_mut_bytes()).unwrap();
+        session.self_test().unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for (name, file) in FIXTURES {
+        let whole = Aligned::new(file);
+        for len in 0..file.len() {
+            let error = Plan::parse(&whole.bytes()[..len]).expect_err("it is cut off");
+            assert!(matches!(error, PlanError::Truncated { .. }), "{name}, {len} bytes: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_single_flipped_bit_is_noticed() {
+    for (name, file) in FIXTURES {
+        // A checksum takes time in proportion to the file: the records one by one, of the weights every 7th bit.
+        let records = word(file, offset_of!(Header, data)) * 8;
+        let bits = (0..records).chain((records..file.len() * 8).step_by(7));
+        let mut damaged = Aligned::new(file);
+        for bit in bits {
+            damaged.words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            assert!(Plan::parse(damaged.bytes()).is_err(), "{name}: bit {bit}");
+            damaged.words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn random_bytes_are_refused() {
+    let mut random = Random(1);
+    for _ in 0..2000 {
+        let len = random.below(600);
+        let mut file: Vec<u8> = (0..len).map(|_| random.bits() as u8).collect();
+        assert_eq!(try_out(&file), Fate::Refused);
+        // With a good beginning it gets further.
+        let header = size_of::<Header>().min(len);
+        file[..header].copy_from_slice(&FIXTURES[0].1[..header]);
+        if len > header {
+            file[offset_of!(Header, core_len)..][..4].copy_from_slice(&(len as u32).to_le_bytes());
+            mend_checksum(&mut file);
+        }
+        assert_eq!(try_out(&file), Fate::Refused);
+    }
+}
+
+#[test]
+fn flipped_bits_under_a_good_checksum_do_no_harm() {
+    let [refused, _, ran] = fates(30_000, 2, |file, records, random| {
+        for _ in 0..=random.below(3) {
+            let bit = random.below(records * 8);
+            file[bit / 8] ^= 1 << (bit % 8);
+        }
+    });
+    assert!(refused > 1000 && ran > 1000, "both ways are tried");
+}
+
+#[test]
+fn every_flipped_bit_of_the_records_under_a_good_checksum_does_no_harm() {
+    for (_, original) in FIXTURES {
+        for bit in 0..records(original) * 8 {
+            let mut file = original.to_vec();
+            file[bit / 8] ^= 1 << (bit % 8);
+            mend_checksum(&mut file);
+            try_out(&file);
+        }
+    }
+}
+
+#[test]
+fn extreme_numbers_under_a_good_checksum_do_no_harm() {
+    const EXTREMES: [u32; 16] = [
+        0, 1, 2, 3, 15, 16, 255, 256, 0x7fff, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0x7f80_0000, 0x7fc0_0000, u32::MAX,
+    ];
+    let [refused, _, ran] = fates(30_000, 3, |file, records, random| {
+        for _ in 0..=random.below(2) {
+            // Fields of records are not aligned to 4 in the file, but to 2.
+            let at = size_of::<u16>() * random.below((records - 4) / 2);
+            let value = EXTREMES[random.below(EXTREMES.len())];
+            let bytes = value.to_le_bytes();
+            let len = if random.below(2) == 0 { 4 } else { 2 };
+            file[at..at + len].copy_from_slice(&bytes[..len]);
+        }
+    });
+    assert!(refused > 1000 && ran > 100, "both ways are tried");
+}
+
+#[test]
+fn fields_copied_from_elsewhere_do_no_harm() {
+    let [refused, _, ran] = fates(30_000, 4, |file, records, random| {
+        for _ in 0..=random.below(4) {
+            let to = 2 * random.below((records - 8) / 2);
+            let from = 2 * random.below((records - 8) / 2);
+            let len = [2, 4, 8][random.below(3)];
+            file.copy_within(from..from + len, to);
+        }
+    });
+    assert!(refused > 1000 && ran > 100, "both ways are tried");
+}
+
+#[test]
+fn random_weights_and_tables_do_no_harm() {
+    let [refused, too_large, ran] = fates(300, 5, |file, records, random| {
+        for byte in &mut file[records..] {
+            *byte = random.bits() as u8;
+        }
+    });
+    assert_eq!((refused, too_large, ran), (0, 0, 300), "any weights are weights");
+}
+
+/// Steps and tensors moved about in the arena: overlapping, outside, misaligned.
+#[test]
+fn operands_moved_in_the_arena_do_no_harm() {
+    let [refused, _, ran] = fates(30_000, 6, |file, _, random| {
+        let arena = word(file, offset_of!(Header, arena_len));
+        let count = word(file, offset_of!(Header, step_count));
+        let mut at = word(file, offset_of!(Header, steps));
+        for _ in 0..random.below(count) {
+            at += word(file, at + offset_of!(StepHeader, size)) & 0xffff;
+        }
+        let mut field = at + [offset_of!(StepHeader, input), offset_of!(StepHeader, output)][random.below(2)];
+        if random.below(5) == 0 {
+            let io = word(file, offset_of!(Header, io_offset));
+            field = io + random.below(2) * size_of::<IoRecord>() + offset_of!(IoRecord, arena);
+        }
+        let offset = match random.below(4) {
+            0 => random.below(arena + 32),
+            1 => random.below(arena / 16 + 1) * 16,
+            2 => arena.wrapping_sub(random.below(64)),
+            _ => u32::MAX as usize - random.below(64),
+        };
+        file[field..field + 4].copy_from_slice(&(offset as u32).to_le_bytes());
+    });
+    assert!(refused > 1000 && ran > 1000, "both ways are tried");
+}
