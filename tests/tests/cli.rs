@@ -1,0 +1,247 @@
+//! The command as people use it: what it prints, what it writes, and that its ways to the same result agree.
+
+use kinglet_export::files::{Tensor, read_tensor, write_tensor};
+use kinglet_export::graph::{Data, Graph};
+use kinglet_export::onnx::write;
+use kinglet_tests::command::{Done, kinglet};
+use kinglet_tests::networks::{classifier, two_inputs};
+use kinglet_tests::random::Random;
+use serde_json::Value;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
+
+const SUBCOMMANDS: [&str; 9] =
+    ["inspect", "quantize", "compile", "run", "emulate", "verify", "bench", "demo", "test"];
+
+/// A folder with `model.onnx` (the int8 classifier), three samples `in.npy`, and `two.onnx` with `a.npy` and `b.npy`.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        folder.model("model.onnx", &classifier(true));
+        folder.model("two.onnx", &two_inputs(false));
+        let mut random = Random::new(9);
+        let bytes: Vec<i8> = (0..3 * 297).map(|_| random.byte()).collect();
+        folder.tensor("in.npy", &[3, 3, 9, 11], Data::I8(bytes));
+        for name in ["a.npy", "b.npy"] {
+            let values = (0..12).map(|_| random.real()).collect();
+            folder.tensor(name, &[2, 2, 3], Data::F32(values));
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn model(&self, name: &str, graph: &Graph) {
+        write::write(graph, self.path(name)).unwrap();
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize], data: Data) {
+        write_tensor(self.path(name), &Tensor { shape: shape.to_vec(), data }).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let tensor = read_tensor(self.path(name)).unwrap();
+        let Data::F32(values) = tensor.data else { panic!("{name} holds floats") };
+        (tensor.shape, values)
+    }
+
+    /// Runs a command whose words are separated by spaces, in this folder's own words: those with a dot or a slash at the
+    /// end are files.
+    fn kinglet(&self, words: &str) -> Done {
+        let word = |w: &str| match w.split_once('=') {
+            Some((name, file)) => format!("{name}={}", self.path(file).display()),
+            None if w.contains(['.', '/']) => self.path(w).display().to_string(),
+            None => w.to_owned(),
+        };
+        kinglet(PROGRAM, words.split(' ').map(word))
+    }
+
+    fn json(&self, words: &str) -> Value {
+        self.kinglet(&format!("{words} --json")).json()
+    }
+}
+
+/// A number that was measured: present and positive.
+fn positive(object: &Value, field: &str) -> u64 {
+    let number = object[field].as_u64();
+    number.filter(|n| *n > 0).unwrap_or_else(|| panic!("`{field}` is no positive number: {object}"))
+}
+
+#[test]
+fn a_compiled_plan_gives_the_bytes_of_the_model() {
+    let folder = Folder::new();
+    let done = folder.kinglet("compile model.onnx -o model.kinglet --target cortex-m4f");
+    assert!(done.succeeded, "{done:?}");
+    for (model, out) in [("model.onnx", "onnx.npy"), ("model.kinglet", "plan.npy")] {
+        let done = folder.kinglet(&format!("run {model} --input in.npy --output {out}"));
+        assert!(done.succeeded, "{done:?}");
+    }
+    assert_eq!(folder.read("onnx.npy"), folder.read("plan.npy"));
+    let out = read_tensor(folder.path("plan.npy")).unwrap();
+    // The model's own leading axis of 1 is kept where the input has it: the rows here are [3, 9, 11].
+    assert_eq!(out.shape, [3, 5]);
+    let Data::I8(scores) = out.data else { panic!("int8 out") };
+    assert!(scores.windows(2).any(|w| w[0] != w[1]), "the scores say something");
+}
+
+#[test]
+fn compiling_twice_gives_the_same_file() {
+    let folder = Folder::new();
+    for out in ["one.kinglet", "two.kinglet"] {
+        assert!(folder.kinglet(&format!("compile model.onnx -o {out}")).succeeded);
+    }
+    assert_eq!(folder.read("one.kinglet"), folder.read("two.kinglet"));
+}
+
+#[test]
+fn several_inputs_and_outputs_go_by_name() {
+    let folder = Folder::new();
+    let result = folder.json("run two.onnx --input b=b.npy --input a=a.npy --output results/");
+    assert_eq!(result["samples"], 2);
+    let names: Vec<&str> = result["outputs"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sum", "product"]);
+    let ((shape, a), (_, b)) = (folder.floats("a.npy"), folder.floats("b.npy"));
+    let expect = |file: &str, f: fn(f32, f32) -> f32| {
+        let want: Vec<f32> = a.iter().zip(&b).map(|(a, b)| f(*a, *b)).collect();
+        assert_eq!(folder.floats(file), (shape.clone(), want));
+    };
+    expect("results/sum.npy", |a, b| a + b);
+    expect("results/product.npy", |a, b| a * b);
+}
+
+#[test]
+fn rows_may_keep_the_models_own_leading_axis() {
+    let folder = Folder::new();
+    let tensor = read_tensor(folder.path("in.npy")).unwrap();
+    folder.tensor("kept.npy", &[3, 1, 3, 9, 11], tensor.data);
+    for input in ["in.npy", "kept.npy"] {
+        assert!(folder.kinglet(&format!("run model.onnx --input {input} --output out-{input}")).succeeded);
+    }
+    let (short, kept) = (read_tensor(folder.path("out-in.npy")).unwrap(), read_tensor(folder.path("out-kept.npy")).unwrap());
+    assert_eq!((short.shape, kept.shape), (vec![3, 5], vec![3, 1, 5]));
+    assert_eq!(short.data, kept.data);
+}
+
+#[test]
+fn inspect_tells_what_the_model_is_made_of() {
+    let folder = Folder::new();
+    let report = folder.json("inspect model.onnx");
+    // 3→8 3×3 on 5×6, depthwise 8 3×3 on 5×6, 8→5.
+    assert_eq!(positive(&report, "macs"), 30 * 8 * 27 + 30 * 8 * 9 + 40);
+    assert_eq!(positive(&report, "parameters"), (8 * 27 + 8) + (8 * 9 + 8) + (40 + 5));
+    assert_eq!(report["inputs"][0]["name"], "image");
+    assert_eq!(report["inputs"][0]["shape"], serde_json::json!([1, 3, 9, 11]));
+    assert_eq!(report["outputs"][0]["name"], "scores");
+    let nodes = report["nodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|n| n["op"] == "Conv") && nodes.iter().any(|n| n["op"] == "Softmax"), "{report}");
+}
+
+#[test]
+fn compile_tells_what_the_plan_needs() {
+    let folder = Folder::new();
+    let report = folder.json("compile model.onnx -o model.kinglet");
+    let plan = positive(&report, "plan_bytes");
+    assert!(plan <= folder.read("model.kinglet").len() as u64);
+    assert!(positive(&report, "arena_bytes") >= 297 + 8 * 30, "input and first layer at once");
+    assert!(positive(&report, "macs") > 0);
+}
+
+#[test]
+fn run_tells_what_it_wrote() {
+    let folder = Folder::new();
+    let report = folder.json("run model.onnx --input in.npy --output out.npy");
+    assert_eq!(report["samples"], 3);
+    assert_eq!(report["outputs"][0]["name"], "scores");
+    assert_eq!(report["outputs"][0]["shape"], serde_json::json!([3, 5]));
+    assert_eq!(report["outputs"][0]["file"], folder.path("out.npy").to_str().unwrap());
+}
+
+#[test]
+fn emulate_measures_and_gives_the_hosts_file() {
+    let folder = Folder::new();
+    let report = folder.json("emulate model.onnx --board mps2-an386 --input in.npy --output device.npy");
+    assert_eq!((&report["board"], &report["samples"]), (&"mps2-an386".into(), &3.into()));
+    assert!(report["model"].as_str().unwrap().contains("model"));
+    assert!(positive(&report, "instructions") > positive(&report, "macs"));
+    let [flash, plan, code] = ["flash_bytes", "plan_bytes", "code_bytes"].map(|f| positive(&report, f));
+    assert_eq!(flash, plan + code);
+    for field in ["arena_bytes", "static_ram_bytes", "stack_peak_bytes"] {
+        positive(&report, field);
+    }
+    assert!(folder.kinglet("run model.onnx --input in.npy --output host.npy").succeeded);
+    assert_eq!(folder.read("device.npy"), folder.read("host.npy"));
+
+    // From a plan file, and again: the same instructions.
+    assert!(folder.kinglet("compile model.onnx -o model.kinglet").succeeded);
+    let again = folder.json("emulate model.kinglet --board mps2-an386 --input in.npy --output plan.npy");
+    assert_eq!(again["instructions"], report["instructions"]);
+    assert_eq!(folder.read("plan.npy"), folder.read("host.npy"));
+}
+
+#[test]
+fn verify_compares_every_step_on_reference_host_and_device() {
+    let folder = Folder::new();
+    let report = folder.json("verify model.onnx --board mps2-an386 --input in.npy");
+    let steps = report["steps"].as_array().unwrap();
+    assert!(steps.len() >= 6, "{report}");
+    for step in steps {
+        positive(step, "device_bytes");
+        assert_eq!(step["device_different_bytes"], 0, "{step}");
+        assert!(step["name"].is_string() && step["operator"].is_string());
+    }
+    assert!(steps.iter().all(|s| s["compared"].as_u64() > Some(0)), "each has its reference: {report}");
+    assert!(report["first_step_off_reference"].is_null() && report["first_step_off_host"].is_null());
+}
+
+#[test]
+fn bench_profiles_every_step() {
+    let folder = Folder::new();
+    let report = folder.json("bench model.onnx --board mps2-an386 --profile");
+    let whole = positive(&report, "instructions");
+    let steps = report["steps"].as_array().unwrap();
+    let sum: u64 = steps.iter().map(|s| positive(s, "instructions")).sum();
+    assert!(sum < whole && whole - sum < whole / 10, "{sum} of {whole}");
+    let macs: u64 = steps.iter().map(|s| s["macs"].as_u64().unwrap()).sum();
+    assert_eq!(macs, positive(&report, "macs"));
+}
+
+#[test]
+fn bench_times_this_machine_without_a_board() {
+    let folder = Folder::new();
+    let report = folder.json("bench model.onnx --runs 5");
+    assert_eq!(report["runs"], 5);
+    assert!(positive(&report, "macs") > 0);
+}
+
+#[test]
+fn every_subcommand_explains_itself() {
+    for subcommand in SUBCOMMANDS {
+        let done = kinglet(PROGRAM, [subcommand, "--help"]);
+        assert!(done.succeeded && done.stderr.is_empty(), "{done:?}");
+        assert!(done.stdout.contains(&format!("Usage: kinglet {subcommand}")) || done.stdout.contains("Example"), "{}", done.stdout);
+        assert!(done.stdout.lines().next().is_some_and(|line| line.len() > 20), "{subcommand}: a sentence on what it does");
+    }
+    let done = kinglet(PROGRAM, ["--help"]);
+    for subcommand in SUBCOMMANDS {
+        assert!(done.stdout.contains(subcommand), "{subcommand} is listed");
+    }
+}
+
+#[test]
+fn wrong_use_is_explained_on_standard_error() {
+    for words in [&["compile"][..], &["run", "model.onnx"], &["fly"], &["bench", "model.onnx", "--profile"]] {
+        let done = kinglet(PROGRAM, words);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        done.failed_naming(&["Usage"]);
+    }
+}

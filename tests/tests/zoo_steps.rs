@@ -1,0 +1,61 @@
+//! Real int8 models, step by step against tract, which runs the literal QDQ graph: each step is fed with tract's own
+//! values, so that it shows its own error only.
+//!
+//! At least 99.9 % of each step's bytes are equal and none differs by more than 1.
+
+use kinglet_export::reference::Tract;
+use kinglet_export::verify::{Comparison, Forced};
+use kinglet_tests::zoo::{self, Golden};
+
+/// tract is compiled without optimisation here, so two samples have to do: one real, one random.
+fn every_step_equals_tract(golden: Golden) {
+    let model = golden.open();
+    let steps = model.steps().unwrap();
+    let mut runner = model.runner().unwrap();
+    let plan = runner.plan().unwrap();
+    let inputs: Vec<(String, Vec<usize>)> =
+        (0..plan.input_count()).filter_map(|i| plan.input(i)).map(|i| (i.name.to_owned(), i.shape().to_vec())).collect();
+    let names: Vec<String> = steps.iter().map(|s| s.output.clone()).collect();
+    let tract = Tract::load(&golden.path(), &inputs, &names).unwrap();
+    let mut rows = vec![Comparison::default(); steps.len()];
+    let samples = golden.samples(&model);
+    for sample in [&samples[0], &samples[samples.len() - 1]] {
+        let values = tract.run(sample).unwrap();
+        runner.run(sample, &mut Forced::new(steps, &mut rows, &values)).unwrap();
+    }
+    let compared: u64 = rows.iter().map(|row| row.elements).sum();
+    let different: u64 = rows.iter().map(|row| row.different).sum();
+    let unnamed = rows.iter().filter(|row| row.elements == 0).count();
+    println!("{}: {different} of {compared} elements differ; {unnamed} of {} steps have no reference", golden.model, rows.len());
+    // A tensor that lowering makes has no counterpart in the file.
+    assert!(unnamed <= 1 + steps.iter().filter(|step| !step.complete).count(), "nearly every step is compared");
+    for (step, row) in steps.iter().zip(&rows) {
+        assert!(row.holds(step.dtype), "{}: `{}` ({}): {row:?}", golden.model, step.name, step.operator);
+    }
+}
+
+macro_rules! claims {
+    ($($name:ident: $golden:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs the model zoo"]
+            fn $name() {
+                every_step_equals_tract($golden);
+            }
+        )*
+    };
+}
+
+claims! {
+    every_step_of_kws_equals_tract: zoo::KWS_INT8;
+    every_step_of_resnet_equals_tract: zoo::RESNET_INT8;
+    every_step_of_vww_equals_tract: zoo::VWW_INT8;
+    every_step_of_ad_equals_tract: zoo::AD_INT8;
+    every_step_of_sine_equals_tract: zoo::SINE_INT8;
+    every_step_of_micro_speech_equals_tract: zoo::MICRO_SPEECH_INT8;
+    every_step_of_person_equals_tract: zoo::PERSON_INT8;
+    every_step_of_mnist_equals_tract: zoo::MNIST_INT8;
+    every_step_of_mobilenet_v2_equals_tract: zoo::MOBILENET_V2_INT8;
+    every_step_of_float_resnet_equals_tract: zoo::RESNET_FLOAT;
+    every_step_of_float_kws_equals_tract: zoo::KWS_FLOAT;
+}
