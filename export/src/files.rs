@@ -118,6 +118,18 @@ pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, FileError> {
     }
 }
 
+/// Reads all arrays of `FILE.npz`, with their names.
+pub fn read_archive(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>, FileError> {
+    let path = path.as_ref();
+    let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
+    let names = members(path, &bytes)?;
+    let tensors = names.into_iter().map(|name| {
+        let tensor = parse_npy(path, &read_member(path, &bytes, Some(&name))?)?;
+        Ok((name, tensor))
+    });
+    tensors.collect()
+}
+
 /// Writes a `.npy` file, whole or not at all.
 pub fn write_tensor(path: impl AsRef<Path>, tensor: &Tensor) -> Result<(), FileError> {
     let path = path.as_ref();
@@ -197,12 +209,18 @@ fn split_member(path: &Path) -> (PathBuf, Option<String>) {
     (path.to_path_buf(), None)
 }
 
+/// Names of the arrays in an archive.
+fn members(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FileError> {
+    let malformed = |e: zip::result::ZipError| FileError::Malformed { path: path.into(), reason: e.to_string() };
+    let archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(malformed)?;
+    Ok(archive.file_names().map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned()).collect())
+}
+
 /// The bytes of one `.npy` member of an archive.
 fn read_member(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Vec<u8>, FileError> {
     let malformed = |reason: String| FileError::Malformed { path: path.into(), reason };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| malformed(e.to_string()))?;
-    let names: Vec<String> =
-        archive.file_names().map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned()).collect();
+    let names = members(path, bytes)?;
     let index = match member {
         Some(name) => names.iter().position(|n| n == name).ok_or_else(|| FileError::Member {
             path: path.into(),

@@ -74,6 +74,17 @@ impl Data {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The elements in `range`; `None` when it is out of bounds.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Option<Data> {
+        Some(match self {
+            Data::F32(v) => Data::F32(v.get(range)?.to_vec()),
+            Data::I8(v) => Data::I8(v.get(range)?.to_vec()),
+            Data::U8(v) => Data::U8(v.get(range)?.to_vec()),
+            Data::I32(v) => Data::I32(v.get(range)?.to_vec()),
+            Data::I64(v) => Data::I64(v.get(range)?.to_vec()),
+        })
+    }
 }
 
 /// Affine quantisation: `real = scale · (q − zero_point)`.
@@ -92,7 +103,11 @@ pub struct Quantization {
 impl Quantization {
     /// Per-tensor quantisation.
     pub fn per_tensor(scale: f32, zero_point: i32) -> Self {
-        Quantization { scales: vec![scale], zero_point, axis: None }
+        Quantization {
+            scales: vec![scale],
+            zero_point,
+            axis: None,
+        }
     }
 }
 
@@ -134,9 +149,15 @@ pub struct Clamp {
 
 impl Clamp {
     /// No bounds.
-    pub const NONE: Clamp = Clamp { min: f32::NEG_INFINITY, max: f32::INFINITY };
+    pub const NONE: Clamp = Clamp {
+        min: f32::NEG_INFINITY,
+        max: f32::INFINITY,
+    };
     /// `max(0, x)`.
-    pub const RELU: Clamp = Clamp { min: 0.0, max: f32::INFINITY };
+    pub const RELU: Clamp = Clamp {
+        min: 0.0,
+        max: f32::INFINITY,
+    };
 
     /// Whether the clamp changes nothing.
     pub fn is_none(&self) -> bool {
@@ -146,7 +167,10 @@ impl Clamp {
     /// `self` applied first, then `next`.
     pub fn then(self, next: Clamp) -> Clamp {
         let bound = |x: f32| x.max(next.min).min(next.max);
-        Clamp { min: bound(self.min), max: bound(self.max) }
+        Clamp {
+            min: bound(self.min),
+            max: bound(self.max),
+        }
     }
 }
 
@@ -342,7 +366,13 @@ impl Graph {
         quantization: Option<Quantization>,
     ) -> ValueId {
         let dtype = data.dtype();
-        self.add_value(Value { name: name.into(), shape, dtype, quantization, data: Some(data) })
+        self.add_value(Value {
+            name: name.into(),
+            shape,
+            dtype,
+            quantization,
+            data: Some(data),
+        })
     }
 
     /// Index of the node that produces `id`, if any.
@@ -352,7 +382,9 @@ impl Graph {
 
     /// Indices of the nodes that read `id`, in order; a node that reads it twice appears once.
     pub fn consumers(&self, id: ValueId) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&id)).collect()
+        (0..self.nodes.len())
+            .filter(|&i| self.nodes[i].inputs.contains(&id))
+            .collect()
     }
 
     /// Whether `id` is one of the graph's outputs.

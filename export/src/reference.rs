@@ -1,11 +1,13 @@
-//! The ONNX reference: the model's own file, executed by tract without optimisation, with every tensor by name.
+//! The ONNX reference: every tensor of the model's own file by name, computed by tract without optimisation, or read from
+//! a file that another engine wrote.
 //!
 //! tract computes the literal graph: floats between `DequantizeLinear` and `QuantizeLinear`. Its quantised tensors can
 //! differ from ONNX Runtime's by one where a value lies on a rounding boundary (it multiplies by the reciprocal of the
 //! scale). tract's own optimiser is left out: with it, a quantised Softmax at the end of a graph is wrong.
 
+use crate::files::{self, FileError, Tensor as FileTensor};
 use crate::graph::Data;
-use crate::onnx::{self, LoadOptions, OnnxError};
+use crate::onnx::{self, OnnxError};
 use std::collections::HashMap;
 use std::path::Path;
 use tract_onnx::prelude::*;
@@ -16,6 +18,19 @@ pub enum ReferenceError {
     /// The file cannot be read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    /// The file of reference values cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file of reference values has too few samples.
+    #[error("the reference values of `{name}` have {found} samples, sample {sample} is asked for")]
+    Samples {
+        /// The tensor.
+        name: String,
+        /// Samples in the file.
+        found: usize,
+        /// The sample.
+        sample: usize,
+    },
     /// tract does not run the model.
     #[error("the reference (tract) does not run this model: {0}")]
     Tract(String),
@@ -24,8 +39,54 @@ pub enum ReferenceError {
 /// Tensors of one inference, by ONNX name.
 pub type Values = HashMap<String, Data>;
 
-/// A model under the reference runtime.
-pub struct Reference {
+/// Where reference values come from.
+pub enum Reference {
+    /// tract runs the model.
+    Tract(Box<Tract>),
+    /// Arrays with a leading sample axis, by tensor name.
+    Recorded(Vec<(String, FileTensor)>),
+}
+
+impl Reference {
+    /// Values that another engine (ONNX Runtime, say) computed: an `.npz` of arrays, each named as its tensor.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn recorded(path: &Path) -> Result<Reference, ReferenceError> {
+        Ok(Reference::Recorded(files::read_archive(path)?))
+    }
+
+    /// See [`Tract::load`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tract(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Reference, ReferenceError> {
+        Ok(Reference::Tract(Box::new(Tract::load(path, inputs, names)?)))
+    }
+
+    /// All known tensors of inference `sample`, whose inputs are the bytes `inputs`.
+    ///
+    /// # Errors
+    /// tract fails, or the recording is too short.
+    pub fn values(&self, sample: usize, inputs: &[u8]) -> Result<Values, ReferenceError> {
+        match self {
+            Reference::Tract(tract) => tract.run(inputs),
+            Reference::Recorded(tensors) => {
+                let one = |(name, tensor): &(String, FileTensor)| {
+                    let found = tensor.shape.first().copied().unwrap_or(0);
+                    let len = tensor.data.len() / found.max(1);
+                    let data = tensor.data.slice(sample * len..(sample + 1) * len);
+                    let missing = || ReferenceError::Samples { name: name.clone(), found, sample };
+                    Ok((name.clone(), data.ok_or_else(missing)?))
+                };
+                tensors.iter().map(one).collect()
+            }
+        }
+    }
+}
+
+/// A model under tract.
+pub struct Tract {
     plan: Arc<TypedRunnableModel>,
     names: Vec<String>,
     inputs: Vec<(Vec<usize>, DatumType)>,
@@ -35,13 +96,13 @@ fn tract(error: impl std::fmt::Display) -> ReferenceError {
     ReferenceError::Tract(format!("{error:#}"))
 }
 
-impl Reference {
+impl Tract {
     /// Loads `path` so that the tensors in `names` (those that exist) are computed. `inputs` are the shapes of the
     /// model's inputs.
     ///
     /// # Errors
     /// The file cannot be read, or tract refuses it.
-    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Reference, ReferenceError> {
+    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Tract, ReferenceError> {
         let proto = onnx::read(path)?;
         let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(&proto, None).map_err(tract)?;
         let mut model = parsed.model;
@@ -64,7 +125,7 @@ impl Reference {
             described.push((shape.to_vec(), fact.datum_type));
         }
         let plan = typed.into_runnable().map_err(tract)?;
-        Ok(Reference { plan, names, inputs: described })
+        Ok(Tract { plan, names, inputs: described })
     }
 
     /// Runs one inference on the bytes of all inputs, back to back.

@@ -191,7 +191,7 @@ record! {
         groups: U32,
         /// Zero points and bounds.
         int8: Int8,
-        /// `i8` weights in the data section.
+        /// `i8` (or `i16`) weights in the data section.
         weights: Span,
         /// `i32[out_c]`: bias − input zero point · Σ weights.
         bias: Span,
@@ -223,7 +223,7 @@ record! {
         shape: [U32; 3],
         /// Zero points and bounds.
         int8: Int8,
-        /// `i8` weights.
+        /// `i8` (or `i16`) weights.
         weights: Span,
         /// `i32[out]`: bias − input zero point · Σ weights.
         bias: Span,
@@ -529,6 +529,12 @@ op_codes! {
     Dequantize = 31, "dequantize";
     /// [`Nothing`]: same bytes elsewhere.
     Copy = 32, "copy";
+    /// As `ConvI8` with `i16` weights.
+    ConvI8W16 = 33, "conv2d int8, weights int16";
+    /// As `DepthwiseI8` with `i16` weights.
+    DepthwiseI8W16 = 34, "depthwise int8, weights int16";
+    /// As `FullyConnectedI8` with `i16` weights.
+    FullyConnectedI8W16 = 35, "fully connected int8, weights int16";
 }
 
 impl OpCode {

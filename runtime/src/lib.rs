@@ -29,9 +29,12 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod doc;
 pub mod element;
 mod error;
+mod execute;
 pub mod format;
+pub mod header;
 pub mod kernels;
 mod linked;
 mod observe;
@@ -44,8 +47,8 @@ pub use arena::{Aligned, Arena};
 pub use error::{PlanError, RunError, SessionError, StepError};
 pub use format::{ALL_OPS, OpCode};
 pub use observe::Observer;
-pub use plan::{Plan, TensorInfo, checked_plan, header};
+pub use plan::{Plan, TensorInfo};
 pub use session::{DynSession, Session};
 
 #[doc(hidden)]
-pub use plan::doc_plan;
+pub use doc::plan as doc_plan;

@@ -2,7 +2,7 @@
 
 use crate::error::RunError;
 use crate::observe::Observer;
-use crate::session::{Session, bytes_of};
+use crate::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 impl<const OPS: u64> Session<'_, '_, OPS> {
@@ -20,7 +20,7 @@ impl<const OPS: u64> Session<'_, '_, OPS> {
         I: IntoBytes + Immutable,
         O: FromBytes + Immutable + KnownLayout,
     {
-        let input = bytes_of(input);
+        let input = input.as_bytes();
         let wrong = RunError::Input { index: 0 };
         if self.plan().input_count() != 1
             || self
@@ -62,7 +62,7 @@ macro_rules! model {
             pub const PLAN: &'static [u8] = {
                 const LEN: usize = $crate::header::core_len(include_bytes!($path));
                 static PLAN: $crate::Aligned<[u8; LEN]> =
-                    $crate::Aligned($crate::checked_plan(include_bytes!($path)));
+                    $crate::Aligned($crate::header::checked_plan(include_bytes!($path)));
                 &PLAN.0
             };
             /// Operators that are linked in.

@@ -49,13 +49,17 @@ impl<'p> Step<'p> {
     pub(crate) fn check(&self, limits: &Limits) -> Check {
         use OpCode as O;
         match self.code {
-            O::ConvI8 | O::DepthwiseI8 => {
+            O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
                 let p = self.record::<format::ConvI8>()?;
                 self.operands(limits, 1, 1, Place::Apart)?;
                 self.conv(&p.window, p.groups.get(), 1)?;
                 int8(&p.int8)?;
                 let channels = p.window.output[2].get().into();
-                limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 1)?;
+                limits.constant(
+                    p.weights,
+                    conv_weights(&p.window, p.groups.get())?,
+                    self.weight_size(),
+                )?;
                 limits.constant(p.bias, channels, 4)?;
                 limits.constant(p.multipliers, channels, 4)
             }
@@ -66,12 +70,12 @@ impl<'p> Step<'p> {
                 limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 4)?;
                 limits.constant(p.bias, p.window.output[2].get().into(), 4)
             }
-            O::FullyConnectedI8 => {
+            O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
                 let p = self.record::<format::FullyConnectedI8>()?;
                 self.operands(limits, 1, 1, Place::Apart)?;
                 self.dense(&p.shape, 1)?;
                 int8(&p.int8)?;
-                limits.constant(p.weights, product(&p.shape[1..])?, 1)?;
+                limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
                 limits.constant(p.bias, p.shape[2].get().into(), 4)?;
                 limits.constant(p.multipliers, p.shape[2].get().into(), 4)
             }
@@ -160,6 +164,14 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
+    /// Bytes of one weight of an int8 layer.
+    fn weight_size(&self) -> u64 {
+        match self.code {
+            OpCode::ConvI8W16 | OpCode::DepthwiseI8W16 | OpCode::FullyConnectedI8W16 => 2,
+            _ => 1,
+        }
+    }
+
     fn same_length(&self) -> Check {
         if self.input.len == self.output.len {
             Ok(())
@@ -172,7 +184,10 @@ impl<'p> Step<'p> {
         let [_, _, in_c] = window.input;
         let [_, _, out_c] = window.output;
         self.window(window, size)?;
-        let depthwise = matches!(self.code, OpCode::DepthwiseI8 | OpCode::DepthwiseF32);
+        let depthwise = matches!(
+            self.code,
+            OpCode::DepthwiseI8 | OpCode::DepthwiseI8W16 | OpCode::DepthwiseF32
+        );
         let whole = |c: u32| c.checked_rem(groups) == Some(0);
         if !whole(in_c.get()) || !whole(out_c.get()) || (depthwise && groups != in_c.get()) {
             return Err(StepError::Parameter);
@@ -313,7 +328,7 @@ fn inside(span: Span, limit: usize, size: usize, outside: StepError) -> Check {
     if range.is_empty() || range.end > limit {
         return Err(outside);
     }
-    // `size` is 1 or 4: a mask, since a remainder by a variable would need a zero check.
+    // `size` is 1, 2 or 4: a mask, since a remainder by a variable would need a zero check.
     if (range.start | range.len()) & (size - 1) != 0 {
         return Err(StepError::Misaligned);
     }

@@ -8,6 +8,7 @@ use crate::samples;
 use crate::verify::{Comparison, Forced, Recorder};
 use miette::{IntoDiagnostic, bail, miette};
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Compare the ONNX reference, this machine and an emulated device, step by step.
 ///
@@ -21,6 +22,10 @@ pub(super) struct Args {
     /// Input tensor with a leading sample axis; NAME=FILE for several inputs.
     #[arg(long, value_name = "[NAME=]FILE", required = true)]
     input: Vec<String>,
+    /// Reference values from another engine: an .npz of arrays with a leading sample axis, each named as its ONNX tensor.
+    /// Without it, tract computes them.
+    #[arg(long, value_name = "FILE.npz")]
+    reference: Option<PathBuf>,
     /// Emulated board; without it, only reference and host are compared.
     #[arg(long)]
     board: Option<String>,
@@ -48,14 +53,18 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let shapes: Vec<(String, Vec<usize>)> =
         (0..plan.input_count()).filter_map(|i| plan.input(i)).map(|i| (i.name.to_owned(), i.shape().to_vec())).collect();
     let names: Vec<String> = steps.iter().map(|s| s.output.clone()).collect();
-    let reference = Reference::load(&args.model.model, &shapes, &names).into_diagnostic()?;
+    let reference = match &args.reference {
+        Some(path) => Reference::recorded(path),
+        None => Reference::tract(&args.model.model, &shapes, &names),
+    };
+    let reference = reference.into_diagnostic()?;
 
     let progress = common::spinner();
     let mut comparisons = vec![Comparison::default(); steps.len()];
     let mut host = Vec::new();
     for (i, sample) in samples.rows.iter().enumerate() {
         progress.set_message(format!("sample {} of {}: reference and host", i + 1, samples.rows.len()));
-        let values = reference.run(sample).into_diagnostic()?;
+        let values = reference.values(i, sample).into_diagnostic()?;
         runner.run(sample, &mut Forced::new(steps, &mut comparisons, &values)).into_diagnostic()?;
         let mut recorder = Recorder::default();
         runner.run(sample, &mut recorder).into_diagnostic()?;

@@ -323,14 +323,20 @@ impl Emitter<'_> {
                 };
                 self.push_from(node, input, code, &parameters, macs, true)
             }
-            Some(Data::I8(data)) => {
-                let code = if depthwise { OpCode::DepthwiseI8 } else { OpCode::ConvI8 };
-                let (int8, bias, multipliers) = self.integer_layer(node, &data, channels, clamp)?;
-                let weights = self.image.data(&transpose_data(&data, &shape, &packing));
+            Some(data) => {
+                let weights = self.integer_weights(node, &data)?;
+                let (int8, bias, multipliers) = self.integer_layer(node, &weights, channels, clamp)?;
+                let (weights, wide) = self.pack(&transpose_data(&weights, &shape, &packing));
+                let code = match (depthwise, wide) {
+                    (false, false) => OpCode::ConvI8,
+                    (false, true) => OpCode::ConvI8W16,
+                    (true, false) => OpCode::DepthwiseI8,
+                    (true, true) => OpCode::DepthwiseI8W16,
+                };
                 let parameters = format::ConvI8 { window: record, groups, int8, weights, bias, multipliers };
                 self.push_from(node, input, code, &parameters, macs, true)
             }
-            _ => Err(self.unsupported(node, "weights must be constants")),
+            None => Err(self.unsupported(node, "weights must be constants")),
         }
     }
 
@@ -350,13 +356,15 @@ impl Emitter<'_> {
                 let parameters = format::FullyConnectedF32 { shape, clamp: clamp_record(clamp), weights, bias };
                 self.push_from(node, input, OpCode::FullyConnectedF32, &parameters, macs, true)
             }
-            Some(Data::I8(data)) => {
-                let (int8, bias, multipliers) = self.integer_layer(node, &data, outputs, clamp)?;
-                let weights = self.image.data(&data);
+            Some(data) => {
+                let weights = self.integer_weights(node, &data)?;
+                let (int8, bias, multipliers) = self.integer_layer(node, &weights, outputs, clamp)?;
+                let (weights, wide) = self.pack(&weights);
+                let code = if wide { OpCode::FullyConnectedI8W16 } else { OpCode::FullyConnectedI8 };
                 let parameters = format::FullyConnectedI8 { shape, int8, weights, bias, multipliers };
-                self.push_from(node, input, OpCode::FullyConnectedI8, &parameters, macs, true)
+                self.push_from(node, input, code, &parameters, macs, true)
             }
-            _ => Err(self.unsupported(node, "weights must be constants")),
+            None => Err(self.unsupported(node, "weights must be constants")),
         }
     }
 
@@ -369,11 +377,30 @@ impl Emitter<'_> {
         Ok(self.image.data(&data))
     }
 
+    /// Symmetric weights; those that were asymmetric may need nine bits.
+    fn integer_weights(&self, node: &Node, data: &Data) -> Result<Vec<i16>> {
+        let too_wide = |_| self.unsupported(node, "quantised weights must fit 16 bits around their zero point");
+        match data {
+            Data::I8(v) => Ok(v.iter().map(|&w| w.into()).collect()),
+            Data::I32(v) => v.iter().map(|&w| i16::try_from(w).map_err(too_wide)).collect(),
+            _ => Err(self.unsupported(node, "weights must be f32 or int8")),
+        }
+    }
+
+    /// Weights in the data section, and whether they take 16 bits.
+    fn pack(&mut self, weights: &[i16]) -> (Span, bool) {
+        let narrow: std::result::Result<Vec<i8>, _> = weights.iter().map(|&w| i8::try_from(w)).collect();
+        match narrow {
+            Ok(narrow) => (self.image.data(&narrow), false),
+            Err(_) => (self.image.data(weights), true),
+        }
+    }
+
     /// Zero points and bounds, folded bias and multipliers of an int8 layer with weights `[channels, …]`.
     fn integer_layer(
         &mut self,
         node: &Node,
-        weights: &[i8],
+        weights: &[i16],
         channels: usize,
         clamp: Clamp,
     ) -> Result<(format::Int8, Span, Span)> {

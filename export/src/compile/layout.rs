@@ -331,6 +331,7 @@ impl Arranger<'_> {
         let data = match weights.data {
             Some(Data::F32(v)) => Data::F32(permute(&v, &index)),
             Some(Data::I8(v)) => Data::I8(permute(&v, &index)),
+            Some(Data::I32(v)) => Data::I32(permute(&v, &index)),
             _ => return self.keep(node),
         };
         inputs[1] = self.graph.add_constant(weights.name, weights.shape, data, weights.quantization);

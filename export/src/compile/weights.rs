@@ -37,7 +37,7 @@ pub(super) fn multipliers(x: f32, w: &[f32], y: f32, channels: usize) -> Vec<f32
 /// `bias − zero_point·Σ w` for each output channel, after proving that no accumulator can overflow.
 pub(super) fn fold_zero_point(
     node: &str,
-    weights: &[i8],
+    weights: &[i16],
     bias: &[i32],
     zero_point: i32,
 ) -> Result<Vec<i32>, CompileError> {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_weight_sum_beyond_31_bits_is_refused() {
-        let weights = vec![127i8; 200_000];
+        let weights = vec![127i16; 200_000];
         let error = fold_zero_point("big", &weights, &[0], -128).map(|_| ()).expect_err("overflows");
         assert!(error.to_string().contains("`big`"), "{error}");
     }

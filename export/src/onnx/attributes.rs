@@ -48,12 +48,12 @@ impl<'a> OnnxNode<'a> {
         hint: impl Into<String>,
     ) -> OnnxError {
         OnnxError::UnsupportedAttribute {
-            node: self.name(),
-            op: self.op().to_owned(),
+            node: self.name().into(),
+            op: self.op().into(),
             opset: self.opset,
-            attribute: attribute.to_owned(),
-            value: value.to_string(),
-            hint: hint.into(),
+            attribute: attribute.into(),
+            value: value.to_string().into(),
+            hint: hint.into().into(),
         }
     }
 
@@ -75,7 +75,10 @@ impl<'a> OnnxNode<'a> {
 
     /// A string attribute, lossily decoded.
     pub(super) fn string(&self, name: &str, default: &str) -> String {
-        self.attribute(name).map_or_else(|| default.to_owned(), |a| String::from_utf8_lossy(&a.s).into_owned())
+        self.attribute(name).map_or_else(
+            || default.to_owned(),
+            |a| String::from_utf8_lossy(&a.s).into_owned(),
+        )
     }
 
     pub(super) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
@@ -83,16 +86,30 @@ impl<'a> OnnxNode<'a> {
     }
 
     /// Non-negative integers; the default when absent.
-    pub(super) fn sizes(&self, name: &str, count: usize, default: usize) -> Result<Vec<usize>, OnnxError> {
-        let Some(values) = self.ints(name).filter(|v| !v.is_empty()) else { return Ok(vec![default; count]) };
+    pub(super) fn sizes(
+        &self,
+        name: &str,
+        count: usize,
+        default: usize,
+    ) -> Result<Vec<usize>, OnnxError> {
+        let Some(values) = self.ints(name).filter(|v| !v.is_empty()) else {
+            return Ok(vec![default; count]);
+        };
         if values.len() != count {
-            return Err(self.invalid(format!("{name} has {} entries, {count} are needed", values.len())));
+            return Err(self.invalid(format!(
+                "{name} has {} entries, {count} are needed",
+                values.len()
+            )));
         }
-        self.to_sizes(name, values)
+        self.checked_sizes(name, values)
     }
 
     /// Converts to sizes that fit every later product.
-    pub(super) fn to_sizes(&self, what: &str, values: &[i64]) -> Result<Vec<usize>, OnnxError> {
+    pub(super) fn checked_sizes(
+        &self,
+        what: &str,
+        values: &[i64],
+    ) -> Result<Vec<usize>, OnnxError> {
         values
             .iter()
             .map(|&v| match usize::try_from(v) {
@@ -104,16 +121,26 @@ impl<'a> OnnxNode<'a> {
 
     /// An axis in `-rank..rank`, made non-negative. `rank` itself is allowed when `end` is set.
     pub(super) fn axis(&self, axis: i64, rank: usize, end: bool) -> Result<usize, OnnxError> {
-        let resolved = if axis < 0 { axis.checked_add(rank as i64).unwrap_or(-1) } else { axis };
+        let resolved = if axis < 0 {
+            axis.checked_add(rank as i64).unwrap_or(-1)
+        } else {
+            axis
+        };
         match usize::try_from(resolved) {
             Ok(a) if a < rank || (end && a == rank) => Ok(a),
-            _ => Err(self.invalid(format!("axis {axis} does not exist in a tensor of rank {rank}"))),
+            _ => Err(self.invalid(format!(
+                "axis {axis} does not exist in a tensor of rank {rank}"
+            ))),
         }
     }
 
     /// Name of operand `i`; `None` when it is left out.
     pub(super) fn input(&self, i: usize) -> Option<&'a str> {
-        self.proto.input.get(i).map(String::as_str).filter(|s| !s.is_empty())
+        self.proto
+            .input
+            .get(i)
+            .map(String::as_str)
+            .filter(|s| !s.is_empty())
     }
 
     /// Name of the first result.

@@ -78,9 +78,20 @@ pub(super) const CONSTANT_ONLY: &[&str] = &[
 /// What to do about an operator that is not supported.
 fn hint(op: &str, domain: &str) -> String {
     let advice = match op {
-        "QLinearConv" | "QLinearMatMul" | "QLinearAdd" | "QLinearMul" | "QLinearAveragePool"
-        | "QLinearGlobalAveragePool" | "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearConcat"
-        | "QLinearSoftmax" | "QGemm" | "ConvInteger" | "MatMulInteger" | "FusedConv" => {
+        "QLinearConv"
+        | "QLinearMatMul"
+        | "QLinearAdd"
+        | "QLinearMul"
+        | "QLinearAveragePool"
+        | "QLinearGlobalAveragePool"
+        | "QLinearSigmoid"
+        | "QLinearLeakyRelu"
+        | "QLinearConcat"
+        | "QLinearSoftmax"
+        | "QGemm"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "FusedConv" => {
             "export the quantised model in QDQ format (onnxruntime: quant_format=QuantFormat.QDQ)"
         }
         "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" => {
@@ -88,26 +99,36 @@ fn hint(op: &str, domain: &str) -> String {
         }
         "LogSoftmax" => "end the model with Softmax, or with the logits",
         "PRelu" => "use LeakyRelu, or Relu",
-        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign" | "ThresholdedRelu" => {
-            "use Relu, HardSwish, Sigmoid or Tanh"
-        }
+        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign"
+        | "ThresholdedRelu" => "use Relu, HardSwish, Sigmoid or Tanh",
         "Upsample" | "Resize" | "ConvTranspose" | "MaxUnpool" | "DepthToSpace" | "SpaceToDepth" => {
             "only networks whose planes keep their size or shrink are supported"
         }
         "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
             "recurrence and control flow are not supported; use convolutions over a window of time"
         }
-        "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" | "LRN"
-        | "SimplifiedLayerNormalization" => "use BatchNormalization, which costs nothing at inference",
+        "LayerNormalization"
+        | "InstanceNormalization"
+        | "GroupNormalization"
+        | "LRN"
+        | "SimplifiedLayerNormalization" => {
+            "use BatchNormalization, which costs nothing at inference"
+        }
         "ReduceMax" => "use GlobalMaxPool or MaxPool",
         "ReduceSum" => "use ReduceMean or AveragePool and scale the following weights",
-        "ArgMax" | "ArgMin" | "TopK" => "end the model before it and take the maximum of the output instead",
+        "ArgMax" | "ArgMin" | "TopK" => {
+            "end the model before it and take the maximum of the output instead"
+        }
         "Split" => "use two convolutions instead of one that is split",
         "Swish" | "Silu" => "export it as Sigmoid and Mul",
         "GlobalLpPool" | "LpPool" => "use average pooling",
         "Log" => "end the model before it",
-        _ if !domain.is_empty() && domain != "ai.onnx" => "export with standard ONNX operators only",
-        _ if CONSTANT_ONLY.contains(&op) => "it is supported only where everything it reads is constant",
+        _ if !domain.is_empty() && domain != "ai.onnx" => {
+            "export with standard ONNX operators only"
+        }
+        _ if CONSTANT_ONLY.contains(&op) => {
+            "it is supported only where everything it reads is constant"
+        }
         _ => "see the README for the list of supported operators",
     };
     advice.to_owned()
@@ -115,7 +136,11 @@ fn hint(op: &str, domain: &str) -> String {
 
 /// An error for a node whose operator we do not have.
 pub(super) fn unsupported(node: &tract_onnx::pb::NodeProto, opset: i64) -> OnnxError {
-    let domain = if node.domain.is_empty() { "ai.onnx" } else { &node.domain };
+    let domain = if node.domain.is_empty() {
+        "ai.onnx"
+    } else {
+        &node.domain
+    };
     OnnxError::UnsupportedOperator {
         node: node_name(node),
         op: node.op_type.clone(),
@@ -126,12 +151,17 @@ pub(super) fn unsupported(node: &tract_onnx::pb::NodeProto, opset: i64) -> OnnxE
 }
 
 fn model_error(message: impl Into<String>) -> OnnxError {
-    OnnxError::Model { message: message.into() }
+    OnnxError::Model {
+        message: message.into(),
+    }
 }
 
 /// The graph, which a model must have.
 pub(super) fn graph(proto: &ModelProto) -> Result<&GraphProto, OnnxError> {
-    proto.graph.as_ref().ok_or_else(|| model_error("it holds no graph; is it an ONNX file?"))
+    proto
+        .graph
+        .as_ref()
+        .ok_or_else(|| model_error("it holds no graph; is it an ONNX file?"))
 }
 
 /// Checks opset, operators and stored tensors; returns the version of the standard operator set.
@@ -145,22 +175,35 @@ pub(super) fn check(proto: &ModelProto) -> Result<i64, OnnxError> {
         .map(|o| o.version)
         .ok_or_else(|| model_error("it does not say which ONNX opset it uses"))?;
     if !OPSETS.contains(&opset) {
-        return Err(OnnxError::Opset { found: opset, min: *OPSETS.start(), max: *OPSETS.end() });
+        return Err(OnnxError::Opset {
+            found: opset,
+            min: *OPSETS.start(),
+            max: *OPSETS.end(),
+        });
     }
     if !proto.functions.is_empty() {
-        return Err(model_error("it defines functions of its own; export it with them inlined (onnx.inliner)"));
+        return Err(model_error(
+            "it defines functions of its own; export it with them inlined (onnx.inliner)",
+        ));
     }
     if !graph.sparse_initializer.is_empty() {
-        return Err(model_error("sparse initialisers are not supported; store them dense"));
+        return Err(model_error(
+            "sparse initialisers are not supported; store them dense",
+        ));
     }
     if graph.node.is_empty() {
         return Err(model_error("its graph has no nodes"));
     }
     for node in &graph.node {
         let known = standard(&node.domain)
-            && (OPERATORS.contains(&node.op_type.as_str()) || CONSTANT_ONLY.contains(&node.op_type.as_str()));
+            && (OPERATORS.contains(&node.op_type.as_str())
+                || CONSTANT_ONLY.contains(&node.op_type.as_str()));
         if !known {
-            let version = proto.opset_import.iter().find(|o| o.domain == node.domain).map_or(opset, |o| o.version);
+            let version = proto
+                .opset_import
+                .iter()
+                .find(|o| o.domain == node.domain)
+                .map_or(opset, |o| o.version);
             return Err(unsupported(node, version));
         }
         for attribute in &node.attribute {

@@ -48,7 +48,9 @@ pub enum OnnxError {
         max: i64,
     },
     /// The operator is not supported.
-    #[error("node `{node}`: operator {op} (domain `{domain}`, opset {opset}) is not supported; {hint}")]
+    #[error(
+        "node `{node}`: operator {op} (domain `{domain}`, opset {opset}) is not supported; {hint}"
+    )]
     UnsupportedOperator {
         /// Node name.
         node: String,
@@ -62,20 +64,22 @@ pub enum OnnxError {
         hint: String,
     },
     /// The operator is supported, but not with this attribute or mode.
-    #[error("node `{node}`: {op} (opset {opset}) with {attribute} = {value} is not supported; {hint}")]
+    #[error(
+        "node `{node}`: {op} (opset {opset}) with {attribute} = {value} is not supported; {hint}"
+    )]
     UnsupportedAttribute {
         /// Node name.
-        node: String,
+        node: Box<str>,
         /// Operator.
-        op: String,
+        op: Box<str>,
         /// Operator set's version.
         opset: i64,
         /// Attribute, input or mode.
-        attribute: String,
+        attribute: Box<str>,
         /// Its value.
-        value: String,
+        value: Box<str>,
         /// Nearest rewrite.
-        hint: String,
+        hint: Box<str>,
     },
     /// The node contradicts the ONNX specification or itself.
     #[error("node `{node}`: {op} (opset {opset}): {message}")]

@@ -66,12 +66,17 @@ pub(super) fn analyse(
     let mut facts = Facts::default();
     let outcome = contain_panics(|| -> TractResult<()> {
         // Recorded shapes may be symbolic, or belong to another input shape.
-        let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(proto, None)?;
+        let parsed = tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .parse(proto, None)?;
         let mut model = parsed.model;
         for outlet in model.input_outlets()?.to_vec() {
             let name = model.node(outlet.node).name.clone();
             if let Some((_, shape)) = inputs.iter().find(|(n, _)| *n == name) {
-                let fact = model.outlet_fact(outlet)?.clone().with_shape(shape.as_slice());
+                let fact = model
+                    .outlet_fact(outlet)?
+                    .clone()
+                    .with_shape(shape.as_slice());
                 model.set_outlet_fact(outlet, fact)?;
             }
         }
@@ -82,7 +87,9 @@ pub(super) fn analyse(
             Err(panic) => Some(panic),
         };
         for (name, &outlet) in &parsed.outlets_by_name {
-            let Ok(fact) = model.outlet_fact(outlet) else { continue };
+            let Ok(fact) = model.outlet_fact(outlet) else {
+                continue;
+            };
             if let Some(shape) = fact.shape.as_concrete_finite().ok().flatten() {
                 facts.shapes.insert(name.clone(), shape.to_vec());
             }
@@ -90,7 +97,9 @@ pub(super) fn analyse(
                 && let Some(tensor) = fact.value.concretize()
                 && let Some(data) = to_data(&tensor)
             {
-                facts.constants.insert(name.clone(), (tensor.shape().to_vec(), data));
+                facts
+                    .constants
+                    .insert(name.clone(), (tensor.shape().to_vec(), data));
             }
         }
         Ok(())
@@ -109,15 +118,40 @@ pub(crate) fn to_data(tensor: &Tensor) -> Option<Data> {
     match tensor.datum_type() {
         DatumType::F32 | DatumType::F16 => {
             let t = cast(DatumType::F32)?;
-            Some(Data::F32(t.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec()))
+            Some(Data::F32(
+                t.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec(),
+            ))
         }
         DatumType::I64 | DatumType::TDim => {
             let t = cast(DatumType::I64)?;
-            Some(Data::I64(t.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec()))
+            Some(Data::I64(
+                t.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec(),
+            ))
         }
-        DatumType::I32 => Some(Data::I32(tensor.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())),
-        DatumType::I8 => Some(Data::I8(tensor.try_as_plain_ram().ok()?.as_slice::<i8>().ok()?.to_vec())),
-        DatumType::U8 => Some(Data::U8(tensor.try_as_plain_ram().ok()?.as_slice::<u8>().ok()?.to_vec())),
+        DatumType::I32 => Some(Data::I32(
+            tensor
+                .try_as_plain_ram()
+                .ok()?
+                .as_slice::<i32>()
+                .ok()?
+                .to_vec(),
+        )),
+        DatumType::I8 => Some(Data::I8(
+            tensor
+                .try_as_plain_ram()
+                .ok()?
+                .as_slice::<i8>()
+                .ok()?
+                .to_vec(),
+        )),
+        DatumType::U8 => Some(Data::U8(
+            tensor
+                .try_as_plain_ram()
+                .ok()?
+                .as_slice::<u8>()
+                .ok()?
+                .to_vec(),
+        )),
         _ => None,
     }
 }

@@ -11,21 +11,38 @@ use tract_onnx::pb::{
 };
 
 /// Interprets a checked model.
-pub(super) fn import(proto: &ModelProto, opset: i64, options: &LoadOptions) -> Result<Graph, OnnxError> {
+pub(super) fn import(
+    proto: &ModelProto,
+    opset: i64,
+    options: &LoadOptions,
+) -> Result<Graph, OnnxError> {
     let graph = check::graph(proto)?;
-    let initializers: HashMap<&str, &TensorProto> =
-        graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let initializers: HashMap<&str, &TensorProto> = graph
+        .initializer
+        .iter()
+        .map(|t| (t.name.as_str(), t))
+        .collect();
     let inputs = input_shapes(graph, &initializers, options)?;
 
-    let shapes: Vec<(String, Vec<usize>)> = inputs.iter().map(|(n, s, _)| (n.clone(), s.clone())).collect();
-    let produced: HashSet<&str> =
-        graph.node.iter().flat_map(|n| n.output.iter()).map(String::as_str).collect();
+    let shapes: Vec<(String, Vec<usize>)> = inputs
+        .iter()
+        .map(|(n, s, _)| (n.clone(), s.clone()))
+        .collect();
+    let produced: HashSet<&str> = graph
+        .node
+        .iter()
+        .flat_map(|n| n.output.iter())
+        .map(String::as_str)
+        .collect();
     let facts = facts::analyse(proto, &shapes, |name| produced.contains(name));
 
     let outputs: HashSet<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
     let mut importer = Importer {
         opset,
-        graph: Graph { name: graph.name.clone(), ..Graph::default() },
+        graph: Graph {
+            name: graph.name.clone(),
+            ..Graph::default()
+        },
         initializers,
         outputs,
         facts,
@@ -50,8 +67,11 @@ fn input_shapes(
     initializers: &HashMap<&str, &TensorProto>,
     options: &LoadOptions,
 ) -> Result<Vec<(String, Vec<usize>, DType)>, OnnxError> {
-    let real: Vec<&ValueInfoProto> =
-        graph.input.iter().filter(|i| !initializers.contains_key(i.name.as_str())).collect();
+    let real: Vec<&ValueInfoProto> = graph
+        .input
+        .iter()
+        .filter(|i| !initializers.contains_key(i.name.as_str()))
+        .collect();
     for (name, _) in &options.input_shapes {
         if !real.iter().any(|i| i.name == *name) {
             let names: Vec<&str> = real.iter().map(|i| i.name.as_str()).collect();
@@ -63,11 +83,15 @@ fn input_shapes(
     }
     let mut result: Vec<(String, Vec<usize>, DType)> = Vec::new();
     for input in real {
-        let fail = |message: String| OnnxError::Input { input: input.name.clone(), message };
+        let fail = |message: String| OnnxError::Input {
+            input: input.name.clone(),
+            message,
+        };
         if result.iter().any(|(n, _, _)| *n == input.name) {
             return Err(fail("two inputs have this name".into()));
         }
-        let Some(Type::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        let Some(Type::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
+        else {
             return Err(fail("it is not a tensor (or has no type)".into()));
         };
         let dtype = match DataType::try_from(ty.elem_type) {
@@ -82,12 +106,19 @@ fn input_shapes(
             }
             Err(_) => return Err(fail(format!("unknown data type {}", ty.elem_type))),
         };
-        let given = options.input_shapes.iter().find(|(n, _)| *n == input.name).map(|(_, s)| s.clone());
+        let given = options
+            .input_shapes
+            .iter()
+            .find(|(n, _)| *n == input.name)
+            .map(|(_, s)| s.clone());
         let shape = match given {
             Some(shape) => shape,
             None => {
                 let dims = ty.shape.as_ref().ok_or_else(|| {
-                    fail("the model does not say its shape; give one for it (input shape option)".into())
+                    fail(
+                        "the model does not say its shape; give one for it (input shape option)"
+                            .into(),
+                    )
                 })?;
                 let mut shape = Vec::new();
                 for (axis, dim) in dims.dim.iter().enumerate() {
@@ -141,7 +172,13 @@ impl<'a> Importer<'a> {
     /// Adds an intermediate value under this name, or one like it.
     pub(super) fn add_value(&mut self, name: &str, shape: Vec<usize>, dtype: DType) -> ValueId {
         let name = self.unique(name);
-        self.graph.add_value(Value { name, shape, dtype, quantization: None, data: None })
+        self.graph.add_value(Value {
+            name,
+            shape,
+            dtype,
+            quantization: None,
+            data: None,
+        })
     }
 
     pub(super) fn add_constant(
@@ -158,7 +195,9 @@ impl<'a> Importer<'a> {
     fn unique(&mut self, name: &str) -> String {
         let mut candidate = name.to_owned();
         let mut suffix = 1;
-        while self.taken.contains(&candidate) || (suffix > 1 && self.outputs.contains(candidate.as_str())) {
+        while self.taken.contains(&candidate)
+            || (suffix > 1 && self.outputs.contains(candidate.as_str()))
+        {
             suffix += 1;
             candidate = format!("{name}__{suffix}");
         }
@@ -185,7 +224,12 @@ impl<'a> Importer<'a> {
         dtype: DType,
     ) -> ValueId {
         let output = self.add_value(output, shape, dtype);
-        self.graph.nodes.push(Node { name: name.to_owned(), op, inputs, output });
+        self.graph.nodes.push(Node {
+            name: name.to_owned(),
+            op,
+            inputs,
+            output,
+        });
         output
     }
 
@@ -207,12 +251,18 @@ impl<'a> Importer<'a> {
 
     /// Operand `i`, which must be there.
     pub(super) fn operand(&mut self, node: &OnnxNode, i: usize) -> Result<ValueId, OnnxError> {
-        let name = node.input(i).ok_or_else(|| node.invalid(format!("input {i} is missing")))?;
+        let name = node
+            .input(i)
+            .ok_or_else(|| node.invalid(format!("input {i} is missing")))?;
         self.value(node, name)
     }
 
     /// Operand `i` if it is given.
-    pub(super) fn optional(&mut self, node: &OnnxNode, i: usize) -> Result<Option<ValueId>, OnnxError> {
+    pub(super) fn optional(
+        &mut self,
+        node: &OnnxNode,
+        i: usize,
+    ) -> Result<Option<ValueId>, OnnxError> {
         node.input(i).map(|name| self.value(node, name)).transpose()
     }
 
@@ -243,7 +293,12 @@ impl<'a> Importer<'a> {
     }
 
     /// Contents of constant operand `i`.
-    pub(super) fn constant(&mut self, node: &OnnxNode, i: usize, what: &str) -> Result<&Data, OnnxError> {
+    pub(super) fn constant(
+        &mut self,
+        node: &OnnxNode,
+        i: usize,
+        what: &str,
+    ) -> Result<&Data, OnnxError> {
         let id = self.operand(node, i)?;
         if self.graph[id].data.is_none() {
             return Err(self.not_constant(node, what));
@@ -316,7 +371,10 @@ impl<'a> Importer<'a> {
     }
 
     fn node(&mut self, proto: &'a NodeProto) -> Result<(), OnnxError> {
-        let node = OnnxNode { proto, opset: self.opset };
+        let node = OnnxNode {
+            proto,
+            opset: self.opset,
+        };
         node.output()?;
         if let Some(extra) = proto.output.iter().skip(1).find(|o| !o.is_empty())
             && !matches!(node.op(), "Dropout" | "BatchNormalization")
@@ -355,7 +413,9 @@ impl<'a> Importer<'a> {
 
     fn unfolded(&self, node: &OnnxNode) -> OnnxError {
         let mut error = check::unsupported(node.proto, self.opset);
-        if let (OnnxError::UnsupportedOperator { hint, .. }, Some(failure)) = (&mut error, &self.facts.failure) {
+        if let (OnnxError::UnsupportedOperator { hint, .. }, Some(failure)) =
+            (&mut error, &self.facts.failure)
+        {
             hint.push_str(&format!(" (constant folding stopped: {failure})"));
         }
         error
@@ -370,7 +430,9 @@ impl<'a> Importer<'a> {
                 let x = self.operand(node, 0)?;
                 let dims: Vec<i64> = self.graph[x].shape.iter().map(|&d| d as i64).collect();
                 let rank = dims.len() as i64;
-                let clip = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
+                let clip = |v: i64| {
+                    (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize
+                };
                 let (start, end) = (clip(node.int("start", 0)), clip(node.int("end", rank)));
                 let dims = dims.get(start..end).unwrap_or_default().to_vec();
                 (vec![dims.len()], Data::I64(dims))
@@ -379,8 +441,8 @@ impl<'a> Importer<'a> {
                 let x = self.operand(node, 0)?;
                 (vec![], Data::I64(vec![self.graph[x].len() as i64]))
             }
-            "QuantizeLinear" | "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose"
-            | "Identity" => return Ok(false),
+            "QuantizeLinear" | "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze"
+            | "Unsqueeze" | "Transpose" | "Identity" => return Ok(false),
             _ => {
                 for i in 0..node.proto.input.len() {
                     if let Some(id) = self.optional(node, i)?
@@ -408,7 +470,11 @@ impl<'a> Importer<'a> {
         if let Some(mode) = self.optional(node, 2)?
             && !matches!(&self.graph[mode].data, Some(Data::U8(v)) if v.iter().all(|&b| b == 0))
         {
-            return Err(node.unsupported("training_mode", "true", "export the model for inference (model.eval())"));
+            return Err(node.unsupported(
+                "training_mode",
+                "true",
+                "export the model for inference (model.eval())",
+            ));
         }
         Ok(x)
     }
@@ -416,9 +482,14 @@ impl<'a> Importer<'a> {
     fn cast(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
         let x = self.operand(node, 0)?;
         let to = node.int("to", 0);
-        let float = [DataType::Float, DataType::Float16, DataType::Bfloat16, DataType::Double]
-            .iter()
-            .any(|&t| to == i64::from(t as i32));
+        let float = [
+            DataType::Float,
+            DataType::Float16,
+            DataType::Bfloat16,
+            DataType::Double,
+        ]
+        .iter()
+        .any(|&t| to == i64::from(t as i32));
         if self.graph[x].dtype == DType::F32 && float {
             return Ok(x);
         }
@@ -431,9 +502,14 @@ impl<'a> Importer<'a> {
 
     fn finish(mut self, graph: &GraphProto) -> Result<Graph, OnnxError> {
         for output in &graph.output {
-            let fail =
-                |message: &str| OnnxError::Output { output: output.name.clone(), message: message.to_owned() };
-            let id = *self.values.get(&output.name).ok_or_else(|| fail("no node produces it"))?;
+            let fail = |message: &str| OnnxError::Output {
+                output: output.name.clone(),
+                message: message.to_owned(),
+            };
+            let id = *self
+                .values
+                .get(&output.name)
+                .ok_or_else(|| fail("no node produces it"))?;
             if self.is_constant(id) {
                 return Err(fail("it is constant; remove it from the model"));
             }
@@ -443,7 +519,9 @@ impl<'a> Importer<'a> {
             self.graph.outputs.push(id);
         }
         if self.graph.outputs.is_empty() {
-            return Err(OnnxError::Model { message: "it has no outputs".into() });
+            return Err(OnnxError::Model {
+                message: "it has no outputs".into(),
+            });
         }
         self.graph.remove_dead_nodes();
         self.complete_quantization()?;
@@ -467,6 +545,10 @@ fn constant_node(node: &OnnxNode) -> Result<(Vec<usize>, Data), OnnxError> {
     if let Some(a) = node.attribute("value_ints") {
         return Ok((vec![a.ints.len()], Data::I64(a.ints.clone())));
     }
-    let kind = node.proto.attribute.first().map_or("nothing", |a| a.name.as_str());
+    let kind = node
+        .proto
+        .attribute
+        .first()
+        .map_or("nothing", |a| a.name.as_str());
     Err(node.unsupported("value", kind, "store the constant as a dense tensor"))
 }

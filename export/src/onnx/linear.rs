@@ -10,7 +10,7 @@ impl Importer<'_> {
         let x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
         let output = node.output()?;
-        let w = self.symmetric_weights(node, w)?;
+        let w = self.symmetric_weights(node, w, true)?;
         let (xs, mut ws) = (self.shape(x), self.shape(w));
         while ws.len() > 2 && ws[0] == 1 {
             ws.remove(0);
@@ -20,24 +20,52 @@ impl Importer<'_> {
             ws.push(1);
         }
         let (&[k, m], Some(&xk)) = (ws.as_slice(), xs.last()) else {
-            return Err(node.unsupported("weights' shape", format!("{ws:?}"), "use one weight matrix"));
+            return Err(node.unsupported(
+                "weights' shape",
+                format!("{ws:?}"),
+                "use one weight matrix",
+            ));
         };
         if xk != k {
             return Err(node.invalid(format!("{xs:?} and {ws:?} cannot be multiplied")));
         }
         let w = self.reshape(node, w, ws, &format!("{}_matrix", self.graph[w].name));
-        let w = self.transpose(node, w, &[1, 0], &format!("{}_transposed", self.graph[w].name));
+        let w = self.transpose(
+            node,
+            w,
+            &[1, 0],
+            &format!("{}_transposed", self.graph[w].name),
+        );
         let rows: usize = xs[..xs.len() - 1].iter().product();
         let mut shape = xs[..xs.len() - 1].to_vec();
         if !vector {
             shape.push(m);
         }
         let plain = xs.len() == 2 && !vector;
-        let x = if xs.len() == 2 { x } else { self.reshape(node, x, vec![rows, k], &format!("{output}_rows")) };
-        let name = if plain { output.to_owned() } else { format!("{output}_product") };
+        let x = if xs.len() == 2 {
+            x
+        } else {
+            self.reshape(node, x, vec![rows, k], &format!("{output}_rows"))
+        };
+        let name = if plain {
+            output.to_owned()
+        } else {
+            format!("{output}_product")
+        };
         let op = Op::FullyConnected { clamp: Clamp::NONE };
-        let y = self.emit(&node.name(), op, vec![x, w], &name, vec![rows, m], DType::F32);
-        Ok(if plain { y } else { self.reshape(node, y, shape, output) })
+        let y = self.emit(
+            &node.name(),
+            op,
+            vec![x, w],
+            &name,
+            vec![rows, m],
+            DType::F32,
+        );
+        Ok(if plain {
+            y
+        } else {
+            self.reshape(node, y, shape, output)
+        })
     }
 
     pub(super) fn gemm(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
@@ -47,20 +75,31 @@ impl Importer<'_> {
         let output = node.output()?;
         let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
         if self.shape(x).len() != 2 || self.shape(w).len() != 2 {
-            return Err(node.invalid(format!("operands have shapes {:?} and {:?}", self.shape(x), self.shape(w))));
+            return Err(node.invalid(format!(
+                "operands have shapes {:?} and {:?}",
+                self.shape(x),
+                self.shape(w)
+            )));
         }
         if node.int("transA", 0) != 0 {
             x = self.transpose(node, x, &[1, 0], &format!("{output}_a"));
         }
-        let mut w = self.symmetric_weights(node, w)?;
+        let mut w = self.symmetric_weights(node, w, true)?;
         if node.int("transB", 0) == 0 {
-            w = self.transpose(node, w, &[1, 0], &format!("{}_transposed", self.graph[w].name));
+            w = self.transpose(
+                node,
+                w,
+                &[1, 0],
+                &format!("{}_transposed", self.graph[w].name),
+            );
         }
         w = self.scaled(node, w, alpha, "alpha")?;
         let (xs, ws) = (self.shape(x), self.shape(w));
         let (rows, k, m) = (xs[0], xs[1], ws[0]);
         if ws[1] != k {
-            return Err(node.invalid(format!("{xs:?} and the weights {ws:?} [M,K] cannot be multiplied")));
+            return Err(node.invalid(format!(
+                "{xs:?} and the weights {ws:?} [M,K] cannot be multiplied"
+            )));
         }
         let mut inputs = vec![x, w];
         let mut addend = None;
@@ -80,7 +119,11 @@ impl Importer<'_> {
                 addend = Some(c);
             }
         }
-        let name = if addend.is_some() { format!("{output}_product") } else { output.to_owned() };
+        let name = if addend.is_some() {
+            format!("{output}_product")
+        } else {
+            output.to_owned()
+        };
         let op = Op::FullyConnected { clamp: Clamp::NONE };
         let y = self.emit(&node.name(), op, inputs, &name, vec![rows, m], DType::F32);
         let Some(c) = addend else { return Ok(y) };
@@ -88,19 +131,40 @@ impl Importer<'_> {
         if super::elementwise::broadcast(&cs, &[rows, m]) != Some(vec![rows, m]) {
             return Err(node.invalid(format!("C {cs:?} does not broadcast to [{rows}, {m}]")));
         }
-        let op = Op::Binary { op: Binary::Add, clamp: Clamp::NONE };
-        Ok(self.emit(&node.name(), op, vec![y, c], output, vec![rows, m], DType::F32))
+        let op = Op::Binary {
+            op: Binary::Add,
+            clamp: Clamp::NONE,
+        };
+        Ok(self.emit(
+            &node.name(),
+            op,
+            vec![y, c],
+            output,
+            vec![rows, m],
+            DType::F32,
+        ))
     }
 
     /// A constant times a factor; of a dequantised constant, the scales are multiplied.
-    fn scaled(&mut self, node: &OnnxNode, id: ValueId, factor: f32, what: &str) -> Result<ValueId, OnnxError> {
+    fn scaled(
+        &mut self,
+        node: &OnnxNode,
+        id: ValueId,
+        factor: f32,
+        what: &str,
+    ) -> Result<ValueId, OnnxError> {
         if factor == 1.0 {
             return Ok(id);
         }
         let hint = "use a factor of 1";
-        let source = self.constant_source(id).ok_or_else(|| node.unsupported(what, factor, hint))?;
+        let source = self
+            .constant_source(id)
+            .ok_or_else(|| node.unsupported(what, factor, hint))?;
         let value = &self.graph[source];
-        let (shape, name) = (value.shape.clone(), format!("{}_{what}", self.graph[id].name));
+        let (shape, name) = (
+            value.shape.clone(),
+            format!("{}_{what}", self.graph[id].name),
+        );
         match (value.data.clone(), value.quantization.clone()) {
             (Some(Data::F32(v)), _) => {
                 let data = Data::F32(v.iter().map(|x| x * factor).collect());

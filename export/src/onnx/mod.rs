@@ -17,6 +17,8 @@ mod signed;
 mod tensor;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod window;
 pub mod write;
 
@@ -45,10 +47,16 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
 
 /// Reads and decodes an ONNX file without interpreting it.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
-    let read_error = |source| OnnxError::Read { path: path.to_owned(), source };
+    let read_error = |source| OnnxError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = std::fs::metadata(path).map_err(read_error)?.len();
     if bytes > MAX_FILE_BYTES {
-        return Err(OnnxError::TooLarge { path: path.to_owned(), bytes });
+        return Err(OnnxError::TooLarge {
+            path: path.to_owned(),
+            bytes,
+        });
     }
     let contents = std::fs::read(path).map_err(read_error)?;
     ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })

@@ -44,6 +44,14 @@ fn reshaped_axis(from: &[usize], to: &[usize], axis: usize) -> Option<usize> {
     (0..to.len()).find(|&a| to[..a].iter().product::<usize>() == before && to[a] == from[axis])
 }
 
+/// The node's own name if movement is all it does, else one for this step of it.
+fn step_name(node: &OnnxNode, output: &str, step: &str) -> String {
+    match node.op() {
+        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" => node.name(),
+        _ => format!("{output}_{step}"),
+    }
+}
+
 impl Importer<'_> {
     /// The constant behind a value: itself, or what a Dequantize node reads.
     pub(super) fn constant_source(&self, id: ValueId) -> Option<ValueId> {
@@ -69,11 +77,24 @@ impl Importer<'_> {
         }
         let stored = format!("{}_{}", self.graph[source].name, "moved");
         let constant = self.add_constant(&stored, shape.clone(), data, quantization);
-        self.emit(name, Op::Dequantize, vec![constant], name, shape, DType::F32)
+        self.emit(
+            name,
+            Op::Dequantize,
+            vec![constant],
+            name,
+            shape,
+            DType::F32,
+        )
     }
 
     /// `x` in another shape with as many elements.
-    pub(super) fn reshape(&mut self, node: &OnnxNode, x: ValueId, shape: Vec<usize>, name: &str) -> ValueId {
+    pub(super) fn reshape(
+        &mut self,
+        node: &OnnxNode,
+        x: ValueId,
+        shape: Vec<usize>,
+        name: &str,
+    ) -> ValueId {
         let old = self.shape(x);
         if let Some(source) = self.constant_source(x)
             && let Some(data) = self.graph[source].data.clone()
@@ -82,33 +103,61 @@ impl Importer<'_> {
             let axis = quantization.as_ref().and_then(|q| q.axis);
             let moved = axis.map(|a| reshaped_axis(&old, &shape, a));
             if moved != Some(None) {
-                let quantization = quantization.map(|q| Quantization { axis: moved.flatten(), ..q });
+                let quantization = quantization.map(|q| Quantization {
+                    axis: moved.flatten(),
+                    ..q
+                });
                 return self.replace_constant(x, source, name, shape, data, quantization);
             }
         }
         let dtype = self.graph[x].dtype;
-        let id = self.emit(&node.name(), Op::Reshape, vec![x], name, shape, dtype);
+        let id = self.emit(
+            &step_name(node, name, "reshape"),
+            Op::Reshape,
+            vec![x],
+            name,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = self.graph[x].quantization.clone();
         id
     }
 
     /// `x` with its axes permuted.
-    pub(super) fn transpose(&mut self, node: &OnnxNode, x: ValueId, perm: &[usize], name: &str) -> ValueId {
+    pub(super) fn transpose(
+        &mut self,
+        node: &OnnxNode,
+        x: ValueId,
+        perm: &[usize],
+        name: &str,
+    ) -> ValueId {
         let old = self.shape(x);
         let shape: Vec<usize> = perm.iter().map(|&p| old[p]).collect();
         if let Some(source) = self.constant_source(x)
             && let Some(data) = &self.graph[source].data
         {
             let data = permute_data(data, &old, perm);
-            let quantization = self.graph[source].quantization.clone().map(|q| Quantization {
-                axis: q.axis.and_then(|a| perm.iter().position(|&p| p == a)),
-                ..q
-            });
+            let quantization = self.graph[source]
+                .quantization
+                .clone()
+                .map(|q| Quantization {
+                    axis: q.axis.and_then(|a| perm.iter().position(|&p| p == a)),
+                    ..q
+                });
             return self.replace_constant(x, source, name, shape, data, quantization);
         }
         let dtype = self.graph[x].dtype;
-        let op = Op::Transpose { perm: perm.to_vec() };
-        let id = self.emit(&node.name(), op, vec![x], name, shape, dtype);
+        let op = Op::Transpose {
+            perm: perm.to_vec(),
+        };
+        let id = self.emit(
+            &step_name(node, name, "transpose"),
+            op,
+            vec![x],
+            name,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = self.graph[x].quantization.clone();
         id
     }
@@ -125,11 +174,15 @@ impl Importer<'_> {
             }
             "Squeeze" => {
                 let axes = self.axes(node, old.len())?;
-                let axes = axes.unwrap_or_else(|| (0..old.len()).filter(|&a| old[a] == 1).collect());
+                let axes =
+                    axes.unwrap_or_else(|| (0..old.len()).filter(|&a| old[a] == 1).collect());
                 if let Some(&bad) = axes.iter().find(|&&a| old[a] != 1) {
                     return Err(node.invalid(format!("axis {bad} of {old:?} is not 1")));
                 }
-                (0..old.len()).filter(|a| !axes.contains(a)).map(|a| old[a]).collect()
+                (0..old.len())
+                    .filter(|a| !axes.contains(a))
+                    .map(|a| old[a])
+                    .collect()
             }
             _ => {
                 let count = match (node.ints("axes"), node.input(1)) {
@@ -140,7 +193,13 @@ impl Importer<'_> {
                 let axes = self.axes(node, old.len() + count)?.unwrap_or_default();
                 let mut rest = old.iter();
                 (0..old.len() + count)
-                    .map(|a| if axes.contains(&a) { Some(1) } else { rest.next().copied() })
+                    .map(|a| {
+                        if axes.contains(&a) {
+                            Some(1)
+                        } else {
+                            rest.next().copied()
+                        }
+                    })
                     .collect::<Option<Vec<usize>>>()
                     .ok_or_else(|| node.invalid("an axis is given twice"))?
             }
@@ -158,7 +217,10 @@ impl Importer<'_> {
             None if node.input(1).is_some() => self.constant_ints(node, 1, "axes")?,
             None => return Ok(None),
         };
-        axes.iter().map(|&a| node.axis(a, rank, false)).collect::<Result<Vec<_>, _>>().map(Some)
+        axes.iter()
+            .map(|&a| node.axis(a, rank, false))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
     }
 
     fn reshape_target(&mut self, node: &OnnxNode, old: &[usize]) -> Result<Vec<usize>, OnnxError> {
@@ -203,7 +265,7 @@ impl Importer<'_> {
         let x = self.operand(node, 0)?;
         let rank = self.graph[x].shape.len();
         let perm: Vec<usize> = match node.ints("perm") {
-            Some(perm) => node.to_sizes("perm", perm)?,
+            Some(perm) => node.checked_sizes("perm", perm)?,
             None => (0..rank).rev().collect(),
         };
         let mut sorted = perm.clone();
@@ -241,7 +303,9 @@ impl Importer<'_> {
         };
         let axes: Vec<usize> = if node.input(3).is_some() {
             let axes = self.constant_ints(node, 3, "axes")?;
-            axes.iter().map(|&a| node.axis(a, old.len(), false)).collect::<Result<_, _>>()?
+            axes.iter()
+                .map(|&a| node.axis(a, old.len(), false))
+                .collect::<Result<_, _>>()?
         } else {
             (0..old.len()).collect()
         };
@@ -249,17 +313,27 @@ impl Importer<'_> {
             return Err(node.invalid(format!("{} pads for {} axes", pads.len(), axes.len())));
         }
         if pads.iter().any(|&p| p < 0) {
-            return Err(node.unsupported("pads", format!("{pads:?}"), "negative pads crop; use a smaller input"));
+            return Err(node.unsupported(
+                "pads",
+                format!("{pads:?}"),
+                "negative pads crop; use a smaller input",
+            ));
         }
-        let pads = node.to_sizes("pads", &pads)?;
+        let pads = node.checked_sizes("pads", &pads)?;
         let (mut before, mut after) = (vec![0; old.len()], vec![0; old.len()]);
         for (i, &axis) in axes.iter().enumerate() {
             before[axis] = pads[i];
             after[axis] = pads[i + axes.len()];
         }
-        let shape = (0..old.len()).map(|a| before[a] + old[a] + after[a]).collect();
+        let shape = (0..old.len())
+            .map(|a| before[a] + old[a] + after[a])
+            .collect();
         let dtype = self.graph[x].dtype;
-        let op = Op::Pad { before, after, value };
+        let op = Op::Pad {
+            before,
+            after,
+            value,
+        };
         let id = self.emit(&node.name(), op, vec![x], node.output()?, shape, dtype);
         self.graph[id].quantization = self.graph[x].quantization.clone();
         if dtype != DType::F32 {
@@ -269,9 +343,12 @@ impl Importer<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
-        let inputs: Vec<ValueId> =
-            (0..node.proto.input.len()).map(|i| self.operand(node, i)).collect::<Result<_, _>>()?;
-        let &first = inputs.first().ok_or_else(|| node.invalid("it has no inputs"))?;
+        let inputs: Vec<ValueId> = (0..node.proto.input.len())
+            .map(|i| self.operand(node, i))
+            .collect::<Result<_, _>>()?;
+        let &first = inputs
+            .first()
+            .ok_or_else(|| node.invalid("it has no inputs"))?;
         let mut shape = self.shape(first);
         if node.attribute("axis").is_none() {
             return Err(node.invalid("attribute axis is missing"));
@@ -279,15 +356,25 @@ impl Importer<'_> {
         let axis = node.axis(node.int("axis", 0), shape.len(), false)?;
         for &other in &inputs[1..] {
             let s = self.shape(other);
-            let fits = s.len() == shape.len() && (0..s.len()).all(|a| a == axis || s[a] == shape[a]);
+            let fits =
+                s.len() == shape.len() && (0..s.len()).all(|a| a == axis || s[a] == shape[a]);
             if !fits || self.graph[other].dtype != self.graph[first].dtype {
-                return Err(node.invalid(format!("{s:?} does not fit {shape:?} (or the types differ)")));
+                return Err(node.invalid(format!(
+                    "{s:?} does not fit {shape:?} (or the types differ)"
+                )));
             }
             shape[axis] += s[axis];
         }
         let dtype = self.graph[first].dtype;
         let quantization = self.graph[first].quantization.clone();
-        let id = self.emit(&node.name(), Op::Concat { axis }, inputs, node.output()?, shape, dtype);
+        let id = self.emit(
+            &node.name(),
+            Op::Concat { axis },
+            inputs,
+            node.output()?,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = quantization;
         Ok(id)
     }
@@ -299,7 +386,10 @@ mod tests {
 
     #[test]
     fn permute_transposes_a_matrix() {
-        assert_eq!(permute(&[1, 2, 3, 4, 5, 6], &[2, 3], &[1, 0]), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(
+            permute(&[1, 2, 3, 4, 5, 6], &[2, 3], &[1, 0]),
+            [1, 4, 2, 5, 3, 6]
+        );
     }
 
     #[test]

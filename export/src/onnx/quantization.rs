@@ -25,7 +25,11 @@ pub(crate) fn integers(data: &Data) -> Option<Vec<i32>> {
 
 /// `saturate(round_half_even(x / scale) + zero_point)`: ONNX's QuantizeLinear.
 pub(crate) fn quantize_value(x: f32, scale: f32, zero_point: i32, dtype: DType) -> i32 {
-    let (low, high) = if dtype == DType::U8 { (0, 255) } else { (-128, 127) };
+    let (low, high) = if dtype == DType::U8 {
+        (0, 255)
+    } else {
+        (-128, 127)
+    };
     // Saturating in f32 first keeps the addition in range; NaN becomes the zero point.
     let rounded = (x / scale).round_ties_even().clamp(-1024.0, 1024.0) as i32;
     (rounded + zero_point).clamp(low, high)
@@ -38,14 +42,20 @@ fn center(values: &[i32], shape: &[usize], axis: Option<usize>, zero_points: &[i
     values
         .iter()
         .enumerate()
-        .map(|(i, &v)| v.wrapping_sub(zero_points[(i / inner.max(1)) % channels.max(1) % zero_points.len()]))
+        .map(|(i, &v)| {
+            v.wrapping_sub(zero_points[(i / inner.max(1)) % channels.max(1) % zero_points.len()])
+        })
         .collect()
 }
 
 impl Importer<'_> {
     fn parameters(&mut self, node: &OnnxNode, shape: &[usize]) -> Result<Parameters, OnnxError> {
         if node.int("block_size", 0) != 0 {
-            return Err(node.unsupported("block_size", node.int("block_size", 0), "quantise per tensor or per axis"));
+            return Err(node.unsupported(
+                "block_size",
+                node.int("block_size", 0),
+                "quantise per tensor or per axis",
+            ));
         }
         let scales = self.constant_floats(node, 1, "scale")?;
         let (zero_points, zero_point_dtype) = match node.input(2) {
@@ -53,7 +63,11 @@ impl Importer<'_> {
                 let data = self.constant(node, 2, "zero_point")?;
                 let dtype = data.dtype();
                 let zero_points = integers(data).ok_or_else(|| {
-                    node.unsupported("zero_point", format!("of type {dtype:?}"), "quantise to int8 or uint8")
+                    node.unsupported(
+                        "zero_point",
+                        format!("of type {dtype:?}"),
+                        "quantise to int8 or uint8",
+                    )
                 })?;
                 (zero_points, Some(dtype))
             }
@@ -75,7 +89,12 @@ impl Importer<'_> {
             }
             axis = Some(a);
         }
-        Ok(Parameters { scales, zero_points, zero_point_dtype, axis })
+        Ok(Parameters {
+            scales,
+            zero_points,
+            zero_point_dtype,
+            axis,
+        })
     }
 
     pub(super) fn quantize(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
@@ -93,7 +112,13 @@ impl Importer<'_> {
         };
         if let Some(Data::F32(values)) = self.graph[x].data.clone() {
             let inner: usize = p.axis.map_or(1, |a| shape[a + 1..].iter().product());
-            let pick = |i: usize| if p.axis.is_some() { (i / inner.max(1)) % p.scales.len() } else { 0 };
+            let pick = |i: usize| {
+                if p.axis.is_some() {
+                    (i / inner.max(1)) % p.scales.len()
+                } else {
+                    0
+                }
+            };
             let quantized: Vec<i32> = values
                 .iter()
                 .enumerate()
@@ -106,9 +131,20 @@ impl Importer<'_> {
             return Ok(self.add_constant(node.output()?, shape, data, None));
         }
         if p.axis.is_some() {
-            return Err(node.unsupported("axis", p.axis.unwrap_or(0), "quantise activations per tensor"));
+            return Err(node.unsupported(
+                "axis",
+                p.axis.unwrap_or(0),
+                "quantise activations per tensor",
+            ));
         }
-        let id = self.emit(&node.name(), Op::Quantize, vec![x], node.output()?, shape, dtype);
+        let id = self.emit(
+            &node.name(),
+            Op::Quantize,
+            vec![x],
+            node.output()?,
+            shape,
+            dtype,
+        );
         self.graph[id].quantization = Some(Quantization::per_tensor(p.scales[0], p.zero_points[0]));
         Ok(id)
     }
@@ -123,16 +159,27 @@ impl Importer<'_> {
         }
         if let Some(data) = self.graph[x].data.clone() {
             let name = self.graph[x].name.clone();
-            let values = integers(&data).ok_or_else(|| node.invalid("its input holds no integers"))?;
+            let values =
+                integers(&data).ok_or_else(|| node.invalid("its input holds no integers"))?;
             let (data, quantization) = if p.axis.is_none() && dtype != DType::I32 {
-                (data, Quantization::per_tensor(p.scales[0], p.zero_points[0]))
+                (
+                    data,
+                    Quantization::per_tensor(p.scales[0], p.zero_points[0]),
+                )
             } else {
                 let centered = center(&values, &shape, p.axis, &p.zero_points);
                 let data = match dtype {
                     DType::I32 => Data::I32(centered),
                     _ => self.to_i8(node, &name, &centered)?,
                 };
-                (data, Quantization { scales: p.scales, zero_point: 0, axis: p.axis })
+                (
+                    data,
+                    Quantization {
+                        scales: p.scales,
+                        zero_point: 0,
+                        axis: p.axis,
+                    },
+                )
             };
             // Another node may read the same integers with another scale: each gets its own constant.
             if self.graph[x].quantization.as_ref() != Some(&quantization) {
@@ -140,7 +187,11 @@ impl Importer<'_> {
             }
         } else {
             if p.axis.is_some() {
-                return Err(node.unsupported("axis", p.axis.unwrap_or(0), "quantise activations per tensor"));
+                return Err(node.unsupported(
+                    "axis",
+                    p.axis.unwrap_or(0),
+                    "quantise activations per tensor",
+                ));
             }
             let quantization = Quantization::per_tensor(p.scales[0], p.zero_points[0]);
             match &self.graph[x].quantization {
@@ -153,7 +204,14 @@ impl Importer<'_> {
                 _ => self.graph[x].quantization = Some(quantization),
             }
         }
-        Ok(self.emit(&node.name(), Op::Dequantize, vec![x], node.output()?, shape, DType::F32))
+        Ok(self.emit(
+            &node.name(),
+            Op::Dequantize,
+            vec![x],
+            node.output()?,
+            shape,
+            DType::F32,
+        ))
     }
 
     fn to_i8(&self, node: &OnnxNode, tensor: &str, values: &[i32]) -> Result<Data, OnnxError> {
@@ -167,11 +225,13 @@ impl Importer<'_> {
         })
     }
 
-    /// Makes quantised weights signed and symmetric where they are not. Float constants stay.
+    /// Makes quantised weights signed and symmetric where that is exact. Float constants stay, and so do weights too wide
+    /// for int8 around zero if the layer is `dense`: lowering can split those.
     pub(super) fn symmetric_weights(
         &mut self,
         node: &OnnxNode,
         weights: ValueId,
+        dense: bool,
     ) -> Result<ValueId, OnnxError> {
         let Some(source) = self.constant_source(weights) else {
             return Err(node.unsupported(
@@ -191,7 +251,11 @@ impl Importer<'_> {
         };
         let shape = value.shape.clone();
         let name = value.name.clone();
-        let data = self.to_i8(node, &name, &center(&values, &shape, None, &[q.zero_point]))?;
+        let data = match self.to_i8(node, &name, &center(&values, &shape, None, &[q.zero_point])) {
+            Ok(data) => data,
+            Err(_) if dense => return Ok(weights),
+            Err(error) => return Err(error),
+        };
         let q = Quantization { zero_point: 0, ..q };
         let output = self.graph[weights].name.clone();
         Ok(self.replace_constant(weights, source, &output, shape, data, Some(q)))
@@ -200,7 +264,14 @@ impl Importer<'_> {
     /// Gives every integer activation its quantisation, through data movement in both directions.
     pub(super) fn complete_quantization(&mut self) -> Result<(), OnnxError> {
         let moves = |op: &Op| {
-            matches!(op, Op::Reshape | Op::Transpose { .. } | Op::Concat { .. } | Op::Pad { .. } | Op::Pool { .. })
+            matches!(
+                op,
+                Op::Reshape
+                    | Op::Transpose { .. }
+                    | Op::Concat { .. }
+                    | Op::Pad { .. }
+                    | Op::Pool { .. }
+            )
         };
         let count = self.graph.nodes.len();
         for i in (0..count).rev().chain(0..count) {
@@ -209,7 +280,9 @@ impl Importer<'_> {
                 continue;
             }
             let ids: Vec<ValueId> = node.inputs.iter().copied().chain([node.output]).collect();
-            let mut known = ids.iter().filter_map(|&id| self.graph[id].quantization.clone());
+            let mut known = ids
+                .iter()
+                .filter_map(|&id| self.graph[id].quantization.clone());
             let Some(first) = known.next() else { continue };
             if known.any(|q| q != first) {
                 return Err(OnnxError::Tensor {
@@ -225,7 +298,14 @@ impl Importer<'_> {
                 self.graph[id].quantization = Some(first.clone());
             }
         }
-        for id in self.graph.nodes.iter().map(|n| n.output).chain(self.graph.inputs.clone()).collect::<Vec<_>>() {
+        for id in self
+            .graph
+            .nodes
+            .iter()
+            .map(|n| n.output)
+            .chain(self.graph.inputs.clone())
+            .collect::<Vec<_>>()
+        {
             let value = &mut self.graph[id];
             if value.dtype != DType::F32 && value.quantization.is_none() {
                 // Nothing says what these integers mean: they mean themselves.
@@ -233,7 +313,9 @@ impl Importer<'_> {
             }
         }
         for id in std::mem::take(&mut self.raw_pads) {
-            let Some(q) = self.graph[id].quantization.clone() else { continue };
+            let Some(q) = self.graph[id].quantization.clone() else {
+                continue;
+            };
             if let Some(i) = self.graph.producer(id)
                 && let Op::Pad { value, .. } = &mut self.graph.nodes[i].op
             {
@@ -258,7 +340,13 @@ mod tests {
 
     #[test]
     fn zero_points_are_subtracted_per_channel() {
-        assert_eq!(center(&[5, 5, 5, 5], &[2, 2], Some(1), &[1, 2]), [4, 3, 4, 3]);
-        assert_eq!(center(&[5, 5, 5, 5], &[2, 2], Some(0), &[1, 2]), [4, 4, 3, 3]);
+        assert_eq!(
+            center(&[5, 5, 5, 5], &[2, 2], Some(1), &[1, 2]),
+            [4, 3, 4, 3]
+        );
+        assert_eq!(
+            center(&[5, 5, 5, 5], &[2, 2], Some(0), &[1, 2]),
+            [4, 4, 3, 3]
+        );
     }
 }

@@ -3,7 +3,10 @@
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
 
 fn lowered(q: Option<&Quantization>) -> Option<Quantization> {
-    q.map(|q| Quantization { zero_point: q.zero_point - 128, ..q.clone() })
+    q.map(|q| Quantization {
+        zero_point: q.zero_point - 128,
+        ..q.clone()
+    })
 }
 
 /// A signed twin of a border value, under its name with a suffix.
@@ -41,7 +44,12 @@ pub(super) fn make_activations_signed(graph: &mut Graph) {
                 node.output = signed;
             }
         }
-        graph.nodes.push(Node { name, op: Op::Requantize, inputs: vec![signed], output: id });
+        graph.nodes.push(Node {
+            name,
+            op: Op::Requantize,
+            inputs: vec![signed],
+            output: id,
+        });
     }
     for id in graph.inputs.clone() {
         if graph[id].dtype != DType::U8 {
@@ -56,11 +64,20 @@ pub(super) fn make_activations_signed(graph: &mut Graph) {
             }
         }
         let name = format!("{}_from_u8", graph[id].name);
-        graph.nodes.insert(0, Node { name, op: Op::Requantize, inputs: vec![id], output: signed });
+        graph.nodes.insert(
+            0,
+            Node {
+                name,
+                op: Op::Requantize,
+                inputs: vec![id],
+                output: signed,
+            },
+        );
     }
     let border: Vec<ValueId> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
     for (i, value) in graph.values.iter_mut().enumerate() {
-        if value.dtype != DType::U8 || border.contains(&ValueId(i)) || value.quantization.is_none() {
+        if value.dtype != DType::U8 || border.contains(&ValueId(i)) || value.quantization.is_none()
+        {
             continue;
         }
         value.dtype = DType::I8;
@@ -85,14 +102,26 @@ mod tests {
             quantization: Some(Quantization::per_tensor(0.5, 100)),
             data: None,
         };
-        let (x, t, y) = (g.add_value(value("x")), g.add_value(value("t")), g.add_value(value("y")));
+        let (x, t, y) = (
+            g.add_value(value("x")),
+            g.add_value(value("t")),
+            g.add_value(value("y")),
+        );
         for (input, output) in [(x, t), (t, y)] {
-            g.nodes.push(Node { name: "r".into(), op: Op::Reshape, inputs: vec![input], output });
+            g.nodes.push(Node {
+                name: "r".into(),
+                op: Op::Reshape,
+                inputs: vec![input],
+                output,
+            });
         }
         (g.inputs, g.outputs) = (vec![x], vec![y]);
         make_activations_signed(&mut g);
         assert_eq!((g[x].dtype, g[y].dtype), (DType::U8, DType::U8));
-        assert_eq!((g[t].dtype, g[t].quantization.clone()), (DType::I8, Some(Quantization::per_tensor(0.5, -28))));
+        assert_eq!(
+            (g[t].dtype, g[t].quantization.clone()),
+            (DType::I8, Some(Quantization::per_tensor(0.5, -28)))
+        );
         let ops: Vec<bool> = g.nodes.iter().map(|n| n.op == Op::Requantize).collect();
         assert_eq!(ops, [true, false, false, true]);
         assert_eq!(g.nodes[3].output, y);

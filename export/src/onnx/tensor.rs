@@ -8,8 +8,15 @@ use tract_onnx::pb::{TensorProto, tensor_proto::DataType};
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
 
 fn fail(tensor: &TensorProto, message: impl Into<String>) -> OnnxError {
-    let tensor = if tensor.name.is_empty() { "(unnamed)".to_owned() } else { tensor.name.clone() };
-    OnnxError::Tensor { tensor, message: message.into() }
+    let tensor = if tensor.name.is_empty() {
+        "(unnamed)".to_owned()
+    } else {
+        tensor.name.clone()
+    };
+    OnnxError::Tensor {
+        tensor,
+        message: message.into(),
+    }
 }
 
 /// Dimensions of a tensor, with a bound on their product.
@@ -17,12 +24,16 @@ pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
     let mut elements = 1usize;
     let mut shape = Vec::with_capacity(tensor.dims.len());
     for &dim in &tensor.dims {
-        let dim = usize::try_from(dim).map_err(|_| fail(tensor, format!("dimension {dim} is negative")))?;
+        let dim = usize::try_from(dim)
+            .map_err(|_| fail(tensor, format!("dimension {dim} is negative")))?;
         elements = elements.saturating_mul(dim);
         shape.push(dim);
     }
     if elements > MAX_ELEMENTS {
-        return Err(fail(tensor, format!("shape {shape:?} has more elements than a file can hold")));
+        return Err(fail(
+            tensor,
+            format!("shape {shape:?} has more elements than a file can hold"),
+        ));
     }
     Ok(shape)
 }
@@ -37,17 +48,29 @@ pub(super) fn check(tensor: &TensorProto) -> Result<(), OnnxError> {
         ));
     }
     if tensor.segment.is_some() {
-        return Err(fail(tensor, "segmented tensors are not supported; store it whole"));
+        return Err(fail(
+            tensor,
+            "segmented tensors are not supported; store it whole",
+        ));
     }
     let elements: usize = shape(tensor)?.iter().product();
-    let dtype = DataType::try_from(tensor.data_type)
-        .map_err(|_| fail(tensor, format!("data type {} is not known to ONNX IR 10", tensor.data_type)))?;
+    let dtype = DataType::try_from(tensor.data_type).map_err(|_| {
+        fail(
+            tensor,
+            format!("data type {} is not known to ONNX IR 10", tensor.data_type),
+        )
+    })?;
     let width = match dtype {
         DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
         DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
         DataType::Int16 | DataType::Uint16 | DataType::Float16 | DataType::Bfloat16 => 2,
         DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
-        _ => return Err(fail(tensor, format!("data type {} is not supported", dtype.as_str_name()))),
+        _ => {
+            return Err(fail(
+                tensor,
+                format!("data type {} is not supported", dtype.as_str_name()),
+            ));
+        }
     };
     let (found, needed, unit) = if tensor.raw_data.is_empty() {
         let found = match dtype {
@@ -64,7 +87,10 @@ pub(super) fn check(tensor: &TensorProto) -> Result<(), OnnxError> {
     if found != needed {
         return Err(fail(
             tensor,
-            format!("shape {:?} needs {needed} {unit}, the file holds {found}: the file is damaged", tensor.dims),
+            format!(
+                "shape {:?} needs {needed} {unit}, the file holds {found}: the file is damaged",
+                tensor.dims
+            ),
         ));
     }
     Ok(())
@@ -76,7 +102,11 @@ pub(super) fn decode(tensor: &TensorProto) -> Result<(Vec<usize>, Data), OnnxErr
     let raw = tensor.raw_data.as_slice();
     // Narrow types are stored one to an int32 when they are not stored raw.
     let integers = |low: i32, high: i32| -> Result<&[i32], OnnxError> {
-        match tensor.int32_data.iter().find(|v| !(low..=high).contains(*v)) {
+        match tensor
+            .int32_data
+            .iter()
+            .find(|v| !(low..=high).contains(*v))
+        {
             Some(v) => Err(fail(tensor, format!("{v} does not fit its data type"))),
             None => Ok(&tensor.int32_data),
         }
@@ -85,20 +115,31 @@ pub(super) fn decode(tensor: &TensorProto) -> Result<(Vec<usize>, Data), OnnxErr
         if raw.is_empty() {
             Ok(integers(0, 0xffff)?.iter().map(|&v| v as u16).collect())
         } else {
-            Ok(raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
+            Ok(raw
+                .chunks_exact(2)
+                .map(|b| u16::from_le_bytes([b[0], b[1]]))
+                .collect())
         }
     };
     let data = match DataType::try_from(tensor.data_type) {
         Ok(DataType::Float) if raw.is_empty() => Data::F32(tensor.float_data.clone()),
-        Ok(DataType::Float) => {
-            Data::F32(raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        Ok(DataType::Float16) => {
-            Data::F32(halves()?.into_iter().map(|b| half::f16::from_bits(b).to_f32()).collect())
-        }
-        Ok(DataType::Bfloat16) => {
-            Data::F32(halves()?.into_iter().map(|b| half::bf16::from_bits(b).to_f32()).collect())
-        }
+        Ok(DataType::Float) => Data::F32(
+            raw.chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+        ),
+        Ok(DataType::Float16) => Data::F32(
+            halves()?
+                .into_iter()
+                .map(|b| half::f16::from_bits(b).to_f32())
+                .collect(),
+        ),
+        Ok(DataType::Bfloat16) => Data::F32(
+            halves()?
+                .into_iter()
+                .map(|b| half::bf16::from_bits(b).to_f32())
+                .collect(),
+        ),
         Ok(DataType::Int8) if raw.is_empty() => {
             Data::I8(integers(-128, 127)?.iter().map(|&v| v as i8).collect())
         }
@@ -108,9 +149,11 @@ pub(super) fn decode(tensor: &TensorProto) -> Result<(Vec<usize>, Data), OnnxErr
         }
         Ok(DataType::Uint8 | DataType::Bool) => Data::U8(raw.to_vec()),
         Ok(DataType::Int32) if raw.is_empty() => Data::I32(tensor.int32_data.clone()),
-        Ok(DataType::Int32) => {
-            Data::I32(raw.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
+        Ok(DataType::Int32) => Data::I32(
+            raw.chunks_exact(4)
+                .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+        ),
         Ok(DataType::Int64) if raw.is_empty() => Data::I64(tensor.int64_data.clone()),
         Ok(DataType::Int64) => Data::I64(
             raw.chunks_exact(8)
@@ -126,7 +169,12 @@ pub(super) fn decode(tensor: &TensorProto) -> Result<(Vec<usize>, Data), OnnxErr
                 ),
             ));
         }
-        Err(_) => return Err(fail(tensor, format!("unknown data type {}", tensor.data_type))),
+        Err(_) => {
+            return Err(fail(
+                tensor,
+                format!("unknown data type {}", tensor.data_type),
+            ));
+        }
     };
     Ok((shape(tensor)?, data))
 }
@@ -147,16 +195,23 @@ mod tests {
 
     #[test]
     fn half_precision_becomes_single() {
-        let raw: Vec<u8> =
-            [1.5f32, -2.0].iter().flat_map(|&v| half::f16::from_f32(v).to_bits().to_le_bytes()).collect();
+        let raw: Vec<u8> = [1.5f32, -2.0]
+            .iter()
+            .flat_map(|&v| half::f16::from_f32(v).to_bits().to_le_bytes())
+            .collect();
         let (shape, data) = decode(&tensor(DataType::Float16, &[2], &raw)).unwrap();
         assert_eq!((shape, data), (vec![2], Data::F32(vec![1.5, -2.0])));
     }
 
     #[test]
     fn short_contents_are_refused() {
-        let error = decode(&tensor(DataType::Float, &[2], &[0; 7])).unwrap_err().to_string();
-        assert!(error.contains("`t`") && error.contains("8 bytes") && error.contains('7'), "{error}");
+        let error = decode(&tensor(DataType::Float, &[2], &[0; 7]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`t`") && error.contains("8 bytes") && error.contains('7'),
+            "{error}"
+        );
     }
 
     #[test]
@@ -169,6 +224,11 @@ mod tests {
     fn external_data_is_refused_with_advice() {
         let mut t = tensor(DataType::Float, &[1], &[]);
         t.data_location = Some(1);
-        assert!(decode(&t).unwrap_err().to_string().contains("save_as_external_data=False"));
+        assert!(
+            decode(&t)
+                .unwrap_err()
+                .to_string()
+                .contains("save_as_external_data=False")
+        );
     }
 }

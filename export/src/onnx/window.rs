@@ -34,7 +34,9 @@ fn place(
     auto_pad: &str,
     ceil: bool,
 ) -> Option<Axis> {
-    let extent = (kernel.checked_sub(1)?).checked_mul(dilation)?.checked_add(1)?;
+    let extent = (kernel.checked_sub(1)?)
+        .checked_mul(dilation)?
+        .checked_add(1)?;
     if stride == 0 || dilation == 0 || extent > MAX_EXTENT {
         return None;
     }
@@ -42,8 +44,17 @@ fn place(
         let output = input.div_ceil(stride);
         let total = ((output - 1) * stride + extent).saturating_sub(input);
         let small = total / 2;
-        let (begin, end) = if auto_pad == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
-        return Some(Axis { output, begin, end, extra: 0 });
+        let (begin, end) = if auto_pad == "SAME_UPPER" {
+            (small, total - small)
+        } else {
+            (total - small, small)
+        };
+        return Some(Axis {
+            output,
+            begin,
+            end,
+            extra: 0,
+        });
     }
     let (begin, end) = if auto_pad == "VALID" { (0, 0) } else { pads };
     let free = (input + begin + end).checked_sub(extent)?;
@@ -56,7 +67,12 @@ fn place(
             output += 1;
         }
     }
-    Some(Axis { output, begin, end: end + extra, extra })
+    Some(Axis {
+        output,
+        begin,
+        end: end + extra,
+        extra,
+    })
 }
 
 impl Importer<'_> {
@@ -88,8 +104,16 @@ impl Importer<'_> {
     ) -> Result<ValueId, OnnxError> {
         let output = node.output()?;
         let dtype = self.graph[inputs[0]].dtype;
-        let quantization = if dtype == DType::F32 { None } else { self.graph[inputs[0]].quantization.clone() };
-        let name = if one { format!("{output}_plane") } else { output.to_owned() };
+        let quantization = if dtype == DType::F32 {
+            None
+        } else {
+            self.graph[inputs[0]].quantization.clone()
+        };
+        let name = if one {
+            format!("{output}_plane")
+        } else {
+            output.to_owned()
+        };
         let y = self.emit(&node.name(), op, inputs, &name, shape.clone(), dtype);
         self.graph[y].quantization = quantization;
         if !one {
@@ -114,14 +138,22 @@ impl Importer<'_> {
         };
         let kernel = match (declared, kernel) {
             (Some(a), Some(b)) if a != b => {
-                return Err(node.invalid(format!("kernel_shape {a:?} differs from the weights' {b:?}")));
+                return Err(node.invalid(format!(
+                    "kernel_shape {a:?} differs from the weights' {b:?}"
+                )));
             }
-            (a, b) => b.or(a).ok_or_else(|| node.invalid("kernel_shape is missing"))?,
+            (a, b) => b
+                .or(a)
+                .ok_or_else(|| node.invalid("kernel_shape is missing"))?,
         };
         let strides = pair(node.sizes("strides", count, 1)?, 1);
         let dilations = pair(node.sizes("dilations", count, 1)?, 1);
         let pads = node.sizes("pads", 2 * count, 0)?;
-        let pads = if one { [0, pads[0], 0, pads[1]] } else { [pads[0], pads[1], pads[2], pads[3]] };
+        let pads = if one {
+            [0, pads[0], 0, pads[1]]
+        } else {
+            [pads[0], pads[1], pads[2], pads[3]]
+        };
         let auto_pad = node.string("auto_pad", "NOTSET");
         if !["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"].contains(&auto_pad.as_str()) {
             return Err(node.invalid(format!("auto_pad `{auto_pad}` does not exist")));
@@ -156,47 +188,74 @@ impl Importer<'_> {
         let x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
         let bias = self.optional(node, 2)?;
-        let w = self.symmetric_weights(node, w)?;
+        let w = self.symmetric_weights(node, w, node.int("group", 1) == 1)?;
         let (x, one) = self.planes(node, x)?;
         let w = match self.shape(w).as_slice() {
-            &[m, c, l] if one => {
-                self.reshape(node, w, vec![m, c, 1, l], &format!("{}_2d", self.graph[w].name))
-            }
+            &[m, c, l] if one => self.reshape(
+                node,
+                w,
+                vec![m, c, 1, l],
+                &format!("{}_2d", self.graph[w].name),
+            ),
             [_, _, _, _] if !one => w,
-            other => return Err(node.invalid(format!("weights of shape {other:?} do not fit the input's rank"))),
+            other => {
+                return Err(node.invalid(format!(
+                    "weights of shape {other:?} do not fit the input's rank"
+                )));
+            }
         };
         let (xs, ws) = (self.shape(x), self.shape(w));
         let groups = usize::try_from(node.int("group", 1)).unwrap_or(0);
         if groups == 0 || xs[1] % groups != 0 || ws[0] % groups != 0 || ws[1] != xs[1] / groups {
-            return Err(node.invalid(format!("input {xs:?}, weights {ws:?} and {groups} groups do not fit")));
+            return Err(node.invalid(format!(
+                "input {xs:?}, weights {ws:?} and {groups} groups do not fit"
+            )));
         }
         let placed = self.window(node, [xs[2], xs[3]], Some([ws[2], ws[3]]), one)?;
         let mut inputs = vec![x, w];
         if let Some(b) = bias {
             if self.constant_source(b).is_none() || self.graph[b].dtype != DType::F32 {
-                return Err(node.unsupported("bias", "computed or not float", "the bias must be a constant"));
+                return Err(node.unsupported(
+                    "bias",
+                    "computed or not float",
+                    "the bias must be a constant",
+                ));
             }
             if self.shape(b) != [ws[0]] {
-                let message = format!("the bias has shape {:?} for {} channels", self.shape(b), ws[0]);
+                let message = format!(
+                    "the bias has shape {:?} for {} channels",
+                    self.shape(b),
+                    ws[0]
+                );
                 return Err(node.invalid(message));
             }
             inputs.push(b);
         }
-        let op = Op::Conv2d { window: placed.window, groups, clamp: Clamp::NONE };
+        let op = Op::Conv2d {
+            window: placed.window,
+            groups,
+            clamp: Clamp::NONE,
+        };
         let shape = vec![xs[0], ws[0], placed.output[0], placed.output[1]];
         self.emit_plane(node, op, inputs, shape, one)
     }
 
     pub(super) fn pool(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
         let max = node.op() == "MaxPool";
-        let x = if max { self.operand(node, 0)? } else { self.float(node, 0)? };
+        let x = if max {
+            self.operand(node, 0)?
+        } else {
+            self.float(node, 0)?
+        };
         let (mut x, one) = self.planes(node, x)?;
         let xs = self.shape(x);
         let mut placed = self.window(node, [xs[2], xs[3]], None, one)?;
         let (kernel, pads) = (placed.window.kernel, placed.window.pads);
         let extent = |d: usize| (kernel[d] - 1) * placed.window.dilations[d] + 1;
         if (0..2).any(|d| pads[d] >= extent(d) || pads[d + 2] - placed.extra[d] >= extent(d)) {
-            return Err(node.invalid(format!("pads {pads:?} are not smaller than the kernel {kernel:?}")));
+            return Err(node.invalid(format!(
+                "pads {pads:?} are not smaller than the kernel {kernel:?}"
+            )));
         }
         let mut include = !max && node.int("count_include_pad", 0) != 0;
         if include && placed.extra != [0, 0] {
@@ -207,18 +266,42 @@ impl Importer<'_> {
             );
             let shape: Vec<usize> = (0..4).map(|a| before[a] + xs[a] + after[a]).collect();
             let name = format!("{}_padded", node.output()?);
-            let op = Op::Pad { before, after, value: 0.0 };
+            let op = Op::Pad {
+                before,
+                after,
+                value: 0.0,
+            };
             x = self.emit(&node.name(), op, vec![x], &name, shape, DType::F32);
             placed.window.pads = [0, 0, placed.extra[0], placed.extra[1]];
             include = false;
         }
-        let pool = if max { Pool::Max } else { Pool::Average { count_include_pad: include } };
+        let pool = if max {
+            Pool::Max
+        } else {
+            Pool::Average {
+                count_include_pad: include,
+            }
+        };
         let shape = vec![xs[0], xs[1], placed.output[0], placed.output[1]];
-        self.emit_plane(node, Op::Pool { pool, window: placed.window }, vec![x], shape, one)
+        self.emit_plane(
+            node,
+            Op::Pool {
+                pool,
+                window: placed.window,
+            },
+            vec![x],
+            shape,
+            one,
+        )
     }
 
     fn whole(plane: [usize; 2]) -> Window {
-        Window { kernel: plane, strides: [1, 1], dilations: [1, 1], pads: [0; 4] }
+        Window {
+            kernel: plane,
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads: [0; 4],
+        }
     }
 
     pub(super) fn global_pool(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
@@ -227,9 +310,14 @@ impl Importer<'_> {
         let xs = self.shape(x);
         let pool = match node.op() {
             "GlobalMaxPool" => Pool::Max,
-            _ => Pool::Average { count_include_pad: false },
+            _ => Pool::Average {
+                count_include_pad: false,
+            },
         };
-        let op = Op::Pool { pool, window: Self::whole([xs[2], xs[3]]) };
+        let op = Op::Pool {
+            pool,
+            window: Self::whole([xs[2], xs[3]]),
+        };
         self.emit_plane(node, op, vec![x], vec![xs[0], xs[1], 1, 1], one)
     }
 
@@ -246,7 +334,10 @@ impl Importer<'_> {
         if axes.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
             return Ok(x);
         }
-        let mut reduced = axes.iter().map(|&a| node.axis(a, rank, false)).collect::<Result<Vec<_>, _>>()?;
+        let mut reduced = axes
+            .iter()
+            .map(|&a| node.axis(a, rank, false))
+            .collect::<Result<Vec<_>, _>>()?;
         if reduced.is_empty() {
             reduced = (0..rank).collect();
         }
@@ -255,11 +346,15 @@ impl Importer<'_> {
         let output = node.output()?.to_owned();
         let size = |axes: &[usize]| axes.iter().map(|&a| xs[a]).product::<usize>();
         let shape: Vec<usize> = if node.int("keepdims", 1) != 0 {
-            (0..rank).map(|a| if reduced.contains(&a) { 1 } else { xs[a] }).collect()
+            (0..rank)
+                .map(|a| if reduced.contains(&a) { 1 } else { xs[a] })
+                .collect()
         } else {
             kept.iter().map(|&a| xs[a]).collect()
         };
-        let pool = Pool::Average { count_include_pad: false };
+        let pool = Pool::Average {
+            count_include_pad: false,
+        };
         let (x, plane, pooled) = if rank == 4 && reduced == [2, 3] {
             (x, [xs[2], xs[3]], vec![xs[0], xs[1], 1, 1])
         } else if rank == 4 && reduced == [1, 2] {
@@ -276,10 +371,21 @@ impl Importer<'_> {
             let x = self.reshape(node, x, plane, &format!("{output}_planes"));
             (x, [1, size(&reduced)], vec![1, size(&kept), 1, 1])
         };
-        let name = if pooled == shape { output.clone() } else { format!("{output}_pooled") };
-        let op = Op::Pool { pool, window: Self::whole(plane) };
+        let name = if pooled == shape {
+            output.clone()
+        } else {
+            format!("{output}_pooled")
+        };
+        let op = Op::Pool {
+            pool,
+            window: Self::whole(plane),
+        };
         let y = self.emit(&node.name(), op, vec![x], &name, pooled.clone(), DType::F32);
-        Ok(if pooled == shape { y } else { self.reshape(node, y, shape, &output) })
+        Ok(if pooled == shape {
+            y
+        } else {
+            self.reshape(node, y, shape, &output)
+        })
     }
 }
 
@@ -287,7 +393,13 @@ impl Importer<'_> {
 mod tests {
     use super::*;
 
-    fn axis(input: usize, kernel: usize, stride: usize, pads: (usize, usize), ceil: bool) -> (usize, usize) {
+    fn axis(
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        pads: (usize, usize),
+        ceil: bool,
+    ) -> (usize, usize) {
         let a = place(input, kernel, stride, 1, pads, "NOTSET", ceil).unwrap();
         (a.output, a.extra)
     }

@@ -6,9 +6,16 @@ use std::collections::BTreeSet;
 /// Multiply-accumulates of one inference of a convolution or fully connected layer, padding taps counted; 0 for others.
 pub fn macs(graph: &Graph, node: &Node) -> u64 {
     let size = |id: ValueId| graph[id].shape.iter().map(|&d| d as u64).product::<u64>();
-    let per_output = |weights: ValueId| graph[weights].shape[1..].iter().map(|&d| d as u64).product::<u64>();
+    let per_output = |weights: ValueId| {
+        graph[weights].shape[1..]
+            .iter()
+            .map(|&d| d as u64)
+            .product::<u64>()
+    };
     match node.op {
-        Op::Conv2d { .. } | Op::FullyConnected { .. } => size(node.output) * per_output(node.inputs[1]),
+        Op::Conv2d { .. } | Op::FullyConnected { .. } => {
+            size(node.output) * per_output(node.inputs[1])
+        }
         _ => 0,
     }
 }
@@ -40,7 +47,10 @@ fn trained(graph: &Graph, node: &Node) -> Vec<ValueId> {
 
 /// Trained elements of one node.
 pub fn parameters(graph: &Graph, node: &Node) -> u64 {
-    trained(graph, node).iter().map(|&id| graph[id].len() as u64).sum()
+    trained(graph, node)
+        .iter()
+        .map(|&id| graph[id].len() as u64)
+        .sum()
 }
 
 /// Trained elements of the whole graph; a shared tensor counts once.
@@ -61,10 +71,17 @@ mod tests {
         let x = b.input(&[1, 4, 5, 5]);
         let w = b.floats("w", &[8, 2, 3, 3], 0.5);
         let bias = b.floats("b", &[8], 0.5);
-        let op = Op::Conv2d { window: window(3, 1), groups: 2, clamp: Clamp::NONE };
+        let op = Op::Conv2d {
+            window: window(3, 1),
+            groups: 2,
+            clamp: Clamp::NONE,
+        };
         let y = b.node("conv", op, &[x, w, bias], &[1, 8, 5, 5]);
         let g = b.finish(&[y]);
         assert_eq!(total_macs(&g), 8 * 25 * 2 * 9);
-        assert_eq!((parameters(&g, &g.nodes[0]), total_parameters(&g)), (8 * 18 + 8, 8 * 18 + 8));
+        assert_eq!(
+            (parameters(&g, &g.nodes[0]), total_parameters(&g)),
+            (8 * 18 + 8, 8 * 18 + 8)
+        );
     }
 }

@@ -12,7 +12,9 @@ fn floats(graph: &Graph, id: ValueId) -> Option<&[f32]> {
 
 /// `scale·x + shift` per channel, in f64.
 fn affine(graph: &Graph, node: &Node) -> Option<(Vec<f64>, Vec<f64>)> {
-    let Op::BatchNorm { epsilon } = node.op else { return None };
+    let Op::BatchNorm { epsilon } = node.op else {
+        return None;
+    };
     let [scale, bias, mean, variance] = [1, 2, 3, 4].map(|i| floats(graph, *node.inputs.get(i)?));
     let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
     let factors: Vec<f64> = scale
@@ -21,7 +23,9 @@ fn affine(graph: &Graph, node: &Node) -> Option<(Vec<f64>, Vec<f64>)> {
         .map(|(&s, &v)| f64::from(s) / (f64::from(v) + f64::from(epsilon)).sqrt())
         .collect();
     let shifts = factors.iter().zip(bias.iter().zip(mean));
-    let shifts = shifts.map(|(f, (&b, &m))| f64::from(b) - f * f64::from(m)).collect();
+    let shifts = shifts
+        .map(|(f, (&b, &m))| f64::from(b) - f * f64::from(m))
+        .collect();
     Some((factors, shifts))
 }
 
@@ -35,7 +39,9 @@ fn layer_before(graph: &Graph, node: &Node) -> Option<usize> {
         _ => return None,
     };
     let same_channels = graph[layer.output].shape.get(..2) == graph[x].shape.get(..2);
-    let foldable = layer.inputs[1..].iter().all(|&id| floats(graph, id).is_some());
+    let foldable = layer.inputs[1..]
+        .iter()
+        .all(|&id| floats(graph, id).is_some());
     (clamp.is_none() && same_channels && foldable).then_some(i)
 }
 
@@ -65,8 +71,11 @@ fn fold(graph: &mut Graph, layer: usize, factors: &[f64], shifts: &[f64]) {
     let inputs = graph.nodes[layer].inputs.clone();
     let weights = floats(graph, inputs[1]).unwrap_or_default();
     let per_channel = (weights.len() / factors.len().max(1)).max(1);
-    let folded: Vec<f32> =
-        weights.iter().enumerate().map(|(i, &w)| (f64::from(w) * factors[i / per_channel]) as f32).collect();
+    let folded: Vec<f32> = weights
+        .iter()
+        .enumerate()
+        .map(|(i, &w)| (f64::from(w) * factors[i / per_channel]) as f32)
+        .collect();
     let old_bias = inputs.get(2).and_then(|&b| floats(graph, b));
     let bias: Vec<f32> = (0..factors.len())
         .map(|c| (old_bias.map_or(0.0, |b| f64::from(b[c])) * factors[c] + shifts[c]) as f32)
@@ -86,7 +95,7 @@ fn expand(graph: &mut Graph, i: usize, node: &Node, factors: &[f64], shifts: &[f
     let mut shape = vec![1; rank.saturating_sub(1).max(1)];
     shape[0] = factors.len();
     let stem = graph[node.output].name.clone();
-    let mut constant = |graph: &mut Graph, what: &str, values: &[f64]| {
+    let constant = |graph: &mut Graph, what: &str, values: &[f64]| {
         let name = unique_name(graph, &format!("{stem}_{what}"));
         let data = Data::F32(values.iter().map(|&v| v as f32).collect());
         graph.add_constant(name, shape.clone(), data, None)
@@ -101,7 +110,10 @@ fn expand(graph: &mut Graph, i: usize, node: &Node, factors: &[f64], shifts: &[f
         data: None,
     };
     let scaled = graph.add_value(scaled);
-    let binary = |op| Op::Binary { op, clamp: Clamp::NONE };
+    let binary = |op| Op::Binary {
+        op,
+        clamp: Clamp::NONE,
+    };
     graph.nodes[i] = Node {
         name: node.name.clone(),
         op: binary(Binary::Add),
@@ -137,7 +149,11 @@ mod tests {
         let mut b = GraphBuilder::new();
         let x = b.input(&[1, 1, 4, 4]);
         let w = b.floats("w", &[2, 1, 1, 1], 0.5);
-        let op = Op::Conv2d { window: window(1, 0), groups: 1, clamp: Clamp::NONE };
+        let op = Op::Conv2d {
+            window: window(1, 0),
+            groups: 1,
+            clamp: Clamp::NONE,
+        };
         let y = b.node("conv", op, &[x, w], &[1, 2, 4, 4]);
         let s = statistics(&mut b, 2);
         let op = Op::BatchNorm { epsilon: 0.0 };
@@ -165,6 +181,9 @@ mod tests {
         fold_batch_norm(&mut g);
         assert_eq!(ops(&g), ["Mul", "Add"]);
         assert_eq!(g[g.nodes[0].inputs[1]].shape, [2, 1, 1]);
-        assert_eq!((g.nodes[1].inputs[0], g.nodes[1].output), (g.nodes[0].output, y));
+        assert_eq!(
+            (g.nodes[1].inputs[0], g.nodes[1].output),
+            (g.nodes[0].output, y)
+        );
     }
 }

@@ -10,8 +10,9 @@ pub fn fuse_activation(graph: &mut Graph) {
         let x = graph.nodes[i].inputs.first().copied();
         if let (Op::Unary(Unary::Clamp(next)), Some(x)) = (graph.nodes[i].op.clone(), x)
             && let Some(producer) = private_producer(graph, x)
-            && let Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } | Op::Binary { clamp, .. } =
-                &mut graph.nodes[producer].op
+            && let Op::Conv2d { clamp, .. }
+            | Op::FullyConnected { clamp }
+            | Op::Binary { clamp, .. } = &mut graph.nodes[producer].op
         {
             *clamp = clamp.then(next);
             absorb(graph, i, x);
@@ -30,13 +31,23 @@ mod tests {
     fn graph(shared: bool) -> Graph {
         let mut b = GraphBuilder::new();
         let (x, y) = (b.input(&[1, 4]), b.input(&[1, 4]));
-        let op = Op::Binary { op: Binary::Add, clamp: Clamp::NONE };
+        let op = Op::Binary {
+            op: Binary::Add,
+            clamp: Clamp::NONE,
+        };
         let sum = b.node("add", op, &[x, y], &[1, 4]);
         let flat = b.node("flat", Op::Reshape, &[sum], &[4]);
         let relu = b.node("relu", Op::Unary(Unary::Clamp(Clamp::RELU)), &[flat], &[4]);
-        let six = Clamp { min: -1.0, max: 6.0 };
+        let six = Clamp {
+            min: -1.0,
+            max: 6.0,
+        };
         let clip = b.node("clip", Op::Unary(Unary::Clamp(six)), &[relu], &[4]);
-        if shared { b.finish(&[clip, sum]) } else { b.finish(&[clip]) }
+        if shared {
+            b.finish(&[clip, sum])
+        } else {
+            b.finish(&[clip])
+        }
     }
 
     #[test]
@@ -46,7 +57,13 @@ mod tests {
         fuse_activation(&mut g);
         assert_eq!(ops(&g), ["Add", "Reshape"]);
         let clamp = Clamp { min: 0.0, max: 6.0 };
-        assert_eq!(g.nodes[0].op, Op::Binary { op: Binary::Add, clamp });
+        assert_eq!(
+            g.nodes[0].op,
+            Op::Binary {
+                op: Binary::Add,
+                clamp
+            }
+        );
         assert_eq!(g.nodes[1].output, output);
     }
 

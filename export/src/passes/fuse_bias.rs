@@ -45,30 +45,53 @@ pub fn fuse_bias(graph: &mut Graph) {
 
 fn fuse(graph: &mut Graph, i: usize) -> bool {
     let node = &graph.nodes[i];
-    let Op::Binary { op: Binary::Add, clamp } = node.op else { return false };
-    for (x, addend) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
-        let Some(source) = constant_behind(graph, addend) else { continue };
-        let Some(l) = private_producer(graph, x) else { continue };
+    let Op::Binary {
+        op: Binary::Add,
+        clamp,
+    } = node.op
+    else {
+        return false;
+    };
+    for (x, addend) in [
+        (node.inputs[0], node.inputs[1]),
+        (node.inputs[1], node.inputs[0]),
+    ] {
+        let Some(source) = constant_behind(graph, addend) else {
+            continue;
+        };
+        let Some(l) = private_producer(graph, x) else {
+            continue;
+        };
         let layer = &graph.nodes[l];
         let layer_clamp = match layer.op {
             Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } => clamp,
             _ => continue,
         };
-        if layer.inputs.len() != 2 || !layer_clamp.is_none() || graph[x].shape != graph[node.output].shape {
+        if layer.inputs.len() != 2
+            || !layer_clamp.is_none()
+            || graph[x].shape != graph[node.output].shape
+        {
             continue;
         }
         let channels = graph[layer.inputs[1]].shape[0];
-        let Some(axis) = channel_axis(graph, layer, x) else { continue };
+        let Some(axis) = channel_axis(graph, layer, x) else {
+            continue;
+        };
         let value = &graph[source];
         if !is_per_channel(&value.shape, graph[x].shape.len(), axis, channels) {
             continue;
         }
-        let Some(data) = value.data.as_ref().and_then(|d| spread(d, channels)) else { continue };
+        let Some(data) = value.data.as_ref().and_then(|d| spread(d, channels)) else {
+            continue;
+        };
         let quantization = value.quantization.clone().map(|q| Quantization {
             axis: (q.scales.len() > 1).then_some(0),
             ..q
         });
-        if quantization.as_ref().is_some_and(|q| q.scales.len() > 1 && q.scales.len() != channels) {
+        if quantization
+            .as_ref()
+            .is_some_and(|q| q.scales.len() > 1 && q.scales.len() != channels)
+        {
             continue;
         }
         let name = unique_name(graph, &format!("{}_bias", graph[source].name));
@@ -83,7 +106,15 @@ fn fuse(graph: &mut Graph, i: usize) -> bool {
             };
             let output = graph.add_value(dequantized);
             let name = graph[output].name.clone();
-            graph.nodes.insert(l, Node { name, op: Op::Dequantize, inputs: vec![bias], output });
+            graph.nodes.insert(
+                l,
+                Node {
+                    name,
+                    op: Op::Dequantize,
+                    inputs: vec![bias],
+                    output,
+                },
+            );
             bias = output;
         }
         // The inserted node moved both.
@@ -102,7 +133,11 @@ fn fuse(graph: &mut Graph, i: usize) -> bool {
 /// One element becomes one per channel.
 fn spread(data: &Data, channels: usize) -> Option<Data> {
     fn repeat<T: Copy>(v: &[T], n: usize) -> Vec<T> {
-        if v.len() == 1 { vec![v[0]; n] } else { v.to_vec() }
+        if v.len() == 1 {
+            vec![v[0]; n]
+        } else {
+            v.to_vec()
+        }
     }
     match data {
         Data::F32(v) => Some(Data::F32(repeat(v, channels))),
@@ -120,7 +155,10 @@ mod tests {
     use crate::graph::Clamp;
 
     fn add() -> Op {
-        Op::Binary { op: Binary::Add, clamp: Clamp::NONE }
+        Op::Binary {
+            op: Binary::Add,
+            clamp: Clamp::NONE,
+        }
     }
 
     #[test]
@@ -129,13 +167,20 @@ mod tests {
         let x = b.input(&[1, 1, 3, 3]);
         let w = b.floats("w", &[2, 1, 1, 1], 1.0);
         let c = b.floats("c", &[2, 1, 1], 0.5);
-        let op = Op::Conv2d { window: window(1, 0), groups: 1, clamp: Clamp::NONE };
+        let op = Op::Conv2d {
+            window: window(1, 0),
+            groups: 1,
+            clamp: Clamp::NONE,
+        };
         let y = b.node("conv", op, &[x, w], &[1, 2, 3, 3]);
         let z = b.node("add", add(), &[c, y], &[1, 2, 3, 3]);
         let mut g = b.finish(&[z]);
         fuse_bias(&mut g);
         assert_eq!(ops(&g), ["Conv"]);
-        assert_eq!(g[g.nodes[0].inputs[2]].data, Some(Data::F32(vec![-0.5, 0.0])));
+        assert_eq!(
+            g[g.nodes[0].inputs[2]].data,
+            Some(Data::F32(vec![-0.5, 0.0]))
+        );
         assert_eq!(g.nodes[0].output, z);
     }
 
@@ -145,7 +190,11 @@ mod tests {
         let x = b.input(&[1, 1, 3, 2]);
         let w = b.floats("w", &[2, 1, 1, 1], 1.0);
         let c = b.floats("c", &[2], 0.5);
-        let op = Op::Conv2d { window: window(1, 0), groups: 1, clamp: Clamp::NONE };
+        let op = Op::Conv2d {
+            window: window(1, 0),
+            groups: 1,
+            clamp: Clamp::NONE,
+        };
         let y = b.node("conv", op, &[x, w], &[1, 2, 3, 2]);
         let z = b.node("add", add(), &[y, c], &[1, 2, 3, 2]);
         let mut g = b.finish(&[z]);
@@ -160,7 +209,12 @@ mod tests {
         let w = b.floats("w", &[2, 3], 1.0);
         let q = Some(Quantization::per_tensor(0.25, 0));
         let c = b.constant(&[1, 2], Data::I32(vec![7, 8]), q.clone());
-        let y = b.node("fc", Op::FullyConnected { clamp: Clamp::NONE }, &[x, w], &[1, 2]);
+        let y = b.node(
+            "fc",
+            Op::FullyConnected { clamp: Clamp::NONE },
+            &[x, w],
+            &[1, 2],
+        );
         let d = b.dequantize(c);
         let z = b.node("add", add(), &[y, d], &[1, 2]);
         let mut g = b.finish(&[z]);
@@ -168,7 +222,10 @@ mod tests {
         g.remove_dead_nodes();
         assert_eq!(ops(&g), ["DequantizeLinear", "FullyConnected"]);
         let bias = &g[g.nodes[0].inputs[0]];
-        assert_eq!((bias.data.clone(), bias.quantization.clone()), (Some(Data::I32(vec![7, 8])), q));
+        assert_eq!(
+            (bias.data.clone(), bias.quantization.clone()),
+            (Some(Data::I32(vec![7, 8])), q)
+        );
         assert_eq!(g.nodes[1].inputs[2], g.nodes[0].output);
     }
 }

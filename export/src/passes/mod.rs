@@ -53,12 +53,25 @@ pub fn op_name(op: &Op) -> &'static str {
     match op {
         Op::Conv2d { .. } => "Conv",
         Op::FullyConnected { .. } => "FullyConnected",
-        Op::Binary { op: Binary::Add, .. } => "Add",
-        Op::Binary { op: Binary::Sub, .. } => "Sub",
-        Op::Binary { op: Binary::Mul, .. } => "Mul",
-        Op::Binary { op: Binary::Div, .. } => "Div",
-        Op::Pool { pool: Pool::Max, .. } => "MaxPool",
-        Op::Pool { pool: Pool::Average { .. }, .. } => "AveragePool",
+        Op::Binary {
+            op: Binary::Add, ..
+        } => "Add",
+        Op::Binary {
+            op: Binary::Sub, ..
+        } => "Sub",
+        Op::Binary {
+            op: Binary::Mul, ..
+        } => "Mul",
+        Op::Binary {
+            op: Binary::Div, ..
+        } => "Div",
+        Op::Pool {
+            pool: Pool::Max, ..
+        } => "MaxPool",
+        Op::Pool {
+            pool: Pool::Average { .. },
+            ..
+        } => "AveragePool",
         Op::Unary(Unary::Clamp(_)) => "Clip",
         Op::Unary(Unary::Sigmoid) => "Sigmoid",
         Op::Unary(Unary::Tanh) => "Tanh",
@@ -79,7 +92,14 @@ pub fn op_name(op: &Op) -> &'static str {
 
 /// Whether `id` has one reader and is no output, so that its producer may be rewritten.
 fn is_private(graph: &Graph, id: ValueId) -> bool {
-    !graph.is_output(id) && graph.nodes.iter().flat_map(|n| &n.inputs).filter(|&&i| i == id).count() == 1
+    !graph.is_output(id)
+        && graph
+            .nodes
+            .iter()
+            .flat_map(|n| &n.inputs)
+            .filter(|&&i| i == id)
+            .count()
+            == 1
 }
 
 /// The node that computes `id`, seen through reshapes that nobody else reads. `None` if it is shared.

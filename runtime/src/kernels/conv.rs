@@ -6,11 +6,15 @@ use core::num::NonZeroUsize;
 
 /// What differs between int8 and float: how products accumulate and how a result is stored.
 pub trait Arithmetic {
-    /// Type of activations and weights.
+    /// Type of activations.
     type Element: Copy;
+    /// Type of weights.
+    type Weight: Copy;
     /// Type of sums.
     type Accumulator: Copy;
 
+    /// All weights, in the kernel's own order.
+    fn weights(&self) -> &[Self::Weight];
     /// The sum that output channel `channel` starts from.
     fn start(&self, channel: usize) -> Option<Self::Accumulator>;
     /// Adds one product.
@@ -18,10 +22,10 @@ pub trait Arithmetic {
         &self,
         sum: Self::Accumulator,
         x: Self::Element,
-        w: Self::Element,
+        w: Self::Weight,
     ) -> Self::Accumulator;
     /// Adds the product of a weight with padding.
-    fn padding(&self, sum: Self::Accumulator, w: Self::Element) -> Self::Accumulator;
+    fn padding(&self, sum: Self::Accumulator, w: Self::Weight) -> Self::Accumulator;
     /// The output for a finished sum.
     fn finish(&self, channel: usize, sum: Self::Accumulator) -> Option<Self::Element>;
     /// Any value, to fill an array.
@@ -32,7 +36,9 @@ pub trait Arithmetic {
 ///
 /// The bias contains `−input_zero_point · Σ w`, so products need no zero point; padding then counts as the zero point.
 #[derive(Clone, Copy, Debug)]
-pub struct Int8<'a> {
+pub struct Int8<'a, W> {
+    /// `i8`, or `i16` for weights that are asymmetric or too wide.
+    pub weights: &'a [W],
     /// What padding means.
     pub input_zero_point: i32,
     /// One per output channel.
@@ -43,10 +49,16 @@ pub struct Int8<'a> {
     pub output: Output,
 }
 
-impl Arithmetic for Int8<'_> {
+impl<W: Copy + Into<i32>> Arithmetic for Int8<'_, W> {
     type Element = i8;
+    type Weight = W;
     type Accumulator = i32;
     const ZERO: i32 = 0;
+
+    #[inline(always)]
+    fn weights(&self) -> &[W] {
+        self.weights
+    }
 
     #[inline(always)]
     fn start(&self, channel: usize) -> Option<i32> {
@@ -54,13 +66,13 @@ impl Arithmetic for Int8<'_> {
     }
 
     #[inline(always)]
-    fn product(&self, sum: i32, x: i8, w: i8) -> i32 {
-        sum.wrapping_add(i32::from(x) * i32::from(w))
+    fn product(&self, sum: i32, x: i8, w: W) -> i32 {
+        sum.wrapping_add(i32::from(x).wrapping_mul(w.into()))
     }
 
     #[inline(always)]
-    fn padding(&self, sum: i32, w: i8) -> i32 {
-        sum.wrapping_add(self.input_zero_point * i32::from(w))
+    fn padding(&self, sum: i32, w: W) -> i32 {
+        sum.wrapping_add(self.input_zero_point.wrapping_mul(w.into()))
     }
 
     #[inline(always)]
@@ -72,6 +84,8 @@ impl Arithmetic for Int8<'_> {
 /// Single-precision arithmetic; sums in memory order, so that every target rounds alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Float<'a> {
+    /// The weights.
+    pub weights: &'a [f32],
     /// One per output channel.
     pub bias: &'a [f32],
     /// Lower bound of the output.
@@ -82,8 +96,14 @@ pub struct Float<'a> {
 
 impl Arithmetic for Float<'_> {
     type Element = f32;
+    type Weight = f32;
     type Accumulator = f32;
     const ZERO: f32 = 0.0;
+
+    #[inline(always)]
+    fn weights(&self) -> &[f32] {
+        self.weights
+    }
 
     #[inline(always)]
     fn start(&self, channel: usize) -> Option<f32> {
@@ -111,7 +131,7 @@ fn dot<A: Arithmetic>(
     a: &A,
     sum: A::Accumulator,
     x: &[A::Element],
-    w: &[A::Element],
+    w: &[A::Weight],
 ) -> A::Accumulator {
     x.iter()
         .zip(w)
@@ -119,7 +139,7 @@ fn dot<A: Arithmetic>(
 }
 
 #[inline(always)]
-fn pad_all<A: Arithmetic>(a: &A, sum: A::Accumulator, w: &[A::Element]) -> A::Accumulator {
+fn pad_all<A: Arithmetic>(a: &A, sum: A::Accumulator, w: &[A::Weight]) -> A::Accumulator {
     w.iter().fold(sum, |sum, w| a.padding(sum, *w))
 }
 
@@ -130,7 +150,6 @@ pub fn conv<A: Arithmetic>(
     groups: usize,
     a: &A,
     x: &[A::Element],
-    w: &[A::Element],
     y: &mut [A::Element],
 ) -> Option<()> {
     let groups = NonZeroUsize::new(groups)?;
@@ -155,7 +174,7 @@ pub fn conv<A: Arithmetic>(
                 let run = (groups.get() == 1 && g.dilation[1].get() == 1) || kernel_w.get() == 1;
                 for (channel, (y, w)) in pixel
                     .iter_mut()
-                    .zip(w.chunks_exact(filter.get()))
+                    .zip(a.weights().chunks_exact(filter.get()))
                     .enumerate()
                 {
                     let first = channel / channels_per_group * depth.get();
@@ -203,7 +222,6 @@ pub fn depthwise<A: Arithmetic>(
     g: &Geometry,
     a: &A,
     x: &[A::Element],
-    w: &[A::Element],
     y: &mut [A::Element],
 ) -> Option<()> {
     let [_, in_w, in_c] = g.input.map(NonZeroUsize::get);
@@ -226,7 +244,12 @@ pub fn depthwise<A: Arithmetic>(
                     for (i, sum) in sums.iter_mut().take(y.len()).enumerate() {
                         *sum = a.start(first + i)?;
                     }
-                    for (ky, w) in w.chunks_exact(line.get()).take(kernel_h.get()).enumerate() {
+                    for (ky, w) in a
+                        .weights()
+                        .chunks_exact(line.get())
+                        .take(kernel_h.get())
+                        .enumerate()
+                    {
                         for (kx, w) in w.chunks_exact(out_c.get()).enumerate() {
                             let w = w.get(first..)?.get(..y.len())?;
                             if !rows.range().contains(&ky) || !columns.range().contains(&kx) {
@@ -266,7 +289,6 @@ pub fn dense<A: Arithmetic>(
     outputs: usize,
     a: &A,
     x: &[A::Element],
-    w: &[A::Element],
     y: &mut [A::Element],
 ) -> Option<()> {
     let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
@@ -274,7 +296,11 @@ pub fn dense<A: Arithmetic>(
         .chunks_exact(inputs.get())
         .zip(y.chunks_exact_mut(outputs.get()))
     {
-        for (channel, (y, w)) in y.iter_mut().zip(w.chunks_exact(inputs.get())).enumerate() {
+        for (channel, (y, w)) in y
+            .iter_mut()
+            .zip(a.weights().chunks_exact(inputs.get()))
+            .enumerate()
+        {
             *y = a.finish(channel, dot(a, a.start(channel)?, x, w))?;
         }
     }
@@ -342,12 +368,17 @@ mod tests {
             let bias: Vec<i32> = bytes(seed ^ 2, case.out_c).iter().map(|&b| i32::from(b) * 40).collect();
             let multipliers: Vec<f32> = (0..case.out_c).map(|c| 0.002 + 0.0007 * c as f32).collect();
             let output = Output::new(zero / 2, -120, 115);
-            let a = Int8 { input_zero_point: zero, bias: &bias, multipliers: &multipliers, output };
+            let a = Int8 { weights: &w, input_zero_point: zero, bias: &bias, multipliers: &multipliers, output };
             let sums = by_definition(&case, &x, &w, &bias, zero);
             let want: Vec<i8> = sums.iter().enumerate()
                 .map(|(i, &sum)| output.requantize(sum as i32, multipliers[i % case.out_c])).collect();
             let mut y = vec![0; case.output_len()];
-            prop_assert!(conv(&case.geometry(), case.groups, &a, &x, &w, &mut y).is_some());
+            prop_assert!(conv(&case.geometry(), case.groups, &a, &x, &mut y).is_some());
+            prop_assert_eq!(&y, &want);
+            let wide: Vec<i16> = w.iter().map(|&w| w.into()).collect();
+            let a16 = Int8 { weights: &wide, input_zero_point: zero, bias: &bias, multipliers: &multipliers, output };
+            let mut y = vec![0; case.output_len()];
+            prop_assert!(conv(&case.geometry(), case.groups, &a16, &x, &mut y).is_some());
             prop_assert_eq!(&y, &want);
             if case.groups == case.in_c {
                 let packed: Vec<i8> = (0..w.len()).map(|i| {
@@ -355,7 +386,8 @@ mod tests {
                     w[channel * (w.len() / case.out_c) + tap]
                 }).collect();
                 let mut y = vec![0; case.output_len()];
-                prop_assert!(depthwise(&case.geometry(), &a, &x, &packed, &mut y).is_some());
+                let a = Int8 { weights: &packed[..], ..a };
+                prop_assert!(depthwise(&case.geometry(), &a, &x, &mut y).is_some());
                 prop_assert_eq!(&y, &want);
             }
         }
@@ -366,9 +398,9 @@ mod tests {
             let w = bytes(seed ^ 1, case.weight_len());
             let sums = by_definition(&case, &x, &w, &vec![0; case.out_c], 0);
             let float = |v: &[i8]| v.iter().map(|&v| f32::from(v)).collect::<Vec<_>>();
-            let a = Float { bias: &vec![0.0; case.out_c], min: f32::NEG_INFINITY, max: f32::INFINITY };
+            let a = Float { weights: &float(&w), bias: &vec![0.0; case.out_c], min: f32::NEG_INFINITY, max: f32::INFINITY };
             let mut y = vec![0.0; case.output_len()];
-            prop_assert!(conv(&case.geometry(), case.groups, &a, &float(&x), &float(&w), &mut y).is_some());
+            prop_assert!(conv(&case.geometry(), case.groups, &a, &float(&x), &mut y).is_some());
             // Sums below 2²⁴ are exact in single precision.
             prop_assert_eq!(y, sums.iter().map(|&s| s as f32).collect::<Vec<_>>());
         }
@@ -379,12 +411,12 @@ mod tests {
             let bias = vec![7; outputs];
             let multipliers = vec![0.003; outputs];
             let output = Output::saturating(-3);
-            let a = Int8 { input_zero_point: 0, bias: &bias, multipliers: &multipliers, output };
+            let a = Int8 { weights: &w, input_zero_point: 0, bias: &bias, multipliers: &multipliers, output };
             let mut y = vec![0; rows * outputs];
-            prop_assert!(dense(inputs, outputs, &a, &x, &w, &mut y).is_some());
+            prop_assert!(dense(inputs, outputs, &a, &x, &mut y).is_some());
             let pointwise = Case { in_c: inputs, out_c: outputs, in_size: [rows, 1], ..Case::POINT };
             let mut z = vec![0; rows * outputs];
-            prop_assert!(conv(&pointwise.geometry(), 1, &a, &x, &w, &mut z).is_some());
+            prop_assert!(conv(&pointwise.geometry(), 1, &a, &x, &mut z).is_some());
             prop_assert_eq!(y, z);
         }
     }

@@ -1,0 +1,378 @@
+//! Whole imports of small models.
+
+use super::testing::{Attr, ModelBuilder};
+use super::{LoadOptions, load_model};
+use crate::graph::{Clamp, DType, Data, Graph, Op, Pool, Quantization, Unary, Window};
+use crate::passes;
+use tract_onnx::pb::{ModelProto, tensor_proto::DataType};
+
+fn load(model: &ModelProto) -> Graph {
+    load_model(model, &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn error(model: &ModelProto) -> String {
+    load_model(model, &LoadOptions::default())
+        .unwrap_err()
+        .to_string()
+}
+
+fn ops(graph: &Graph) -> Vec<&'static str> {
+    graph.nodes.iter().map(|n| passes::op_name(&n.op)).collect()
+}
+
+/// A model of one input `x` and one node.
+fn single(
+    opset: i64,
+    dims: &[i64],
+    op: &str,
+    extra: &[&str],
+    attrs: &[(&str, Attr)],
+) -> ModelBuilder {
+    let dims: Vec<Option<i64>> = dims.iter().map(|&d| Some(d)).collect();
+    let inputs: Vec<&str> = [&["x"], extra].concat();
+    ModelBuilder::new(opset)
+        .input("x", &dims, DataType::Float)
+        .node(op, &inputs, "y", attrs)
+}
+
+#[test]
+fn an_unsupported_operator_is_named_with_its_node_opset_and_a_rewrite() {
+    let text = error(&single(13, &[1, 4], "QLinearConv", &[], &[]).model(&["y"]));
+    for part in ["y_node", "QLinearConv", "ai.onnx", "13", "QDQ"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+#[test]
+fn an_unsupported_attribute_is_named_with_its_value() {
+    let model = single(
+        10,
+        &[1, 4],
+        "Pad",
+        &[],
+        &[
+            ("mode", Attr::Text("reflect")),
+            ("pads", Attr::Ints(&[0; 4])),
+        ],
+    );
+    let text = error(&model.model(&["y"]));
+    assert!(
+        text.contains("mode = reflect") && text.contains("y_node") && text.contains("10"),
+        "{text}"
+    );
+}
+
+#[test]
+fn opsets_outside_the_range_are_refused() {
+    for opset in [0, 7, 23] {
+        assert!(error(&single(opset, &[1, 4], "Relu", &[], &[]).model(&["y"])).contains("8 to 22"));
+    }
+    for opset in [8, 22] {
+        load(&single(opset, &[1, 4], "Relu", &[], &[]).model(&["y"]));
+    }
+}
+
+#[test]
+fn a_symbolic_batch_is_one_and_other_unknown_dimensions_need_a_shape() {
+    let model = |dims: &[Option<i64>]| {
+        ModelBuilder::new(13)
+            .input("x", dims, DataType::Float)
+            .node("Relu", &["x"], "y", &[])
+            .model(&["y"])
+    };
+    assert_eq!(load(&model(&[None, Some(3)])).values[0].shape, [1, 3]);
+    let open = model(&[Some(1), None]);
+    assert!(error(&open).contains("`N`"));
+    let options = LoadOptions {
+        input_shapes: vec![("x".into(), vec![2, 5])],
+    };
+    assert_eq!(load_model(&open, &options).unwrap().values[0].shape, [2, 5]);
+    let options = LoadOptions {
+        input_shapes: vec![("z".into(), vec![2, 5])],
+    };
+    assert!(
+        load_model(&open, &options)
+            .unwrap_err()
+            .to_string()
+            .contains("`z`")
+    );
+}
+
+#[test]
+fn shapes_computed_at_run_time_are_folded() {
+    let model = ModelBuilder::new(13)
+        .input("x", &[None, Some(2), Some(3)], DataType::Float)
+        .i64("zero", &[0])
+        .i64("rest", &[-1])
+        .node("Shape", &["x"], "shape", &[])
+        .node(
+            "Gather",
+            &["shape", "zero"],
+            "batch",
+            &[("axis", Attr::Int(0))],
+        )
+        .node(
+            "Concat",
+            &["batch", "rest"],
+            "target",
+            &[("axis", Attr::Int(0))],
+        )
+        .node("Reshape", &["x", "target"], "y", &[])
+        .model(&["y"]);
+    let g = load(&model);
+    assert_eq!(
+        (ops(&g), g[g.outputs[0]].shape.clone()),
+        (vec!["Reshape"], vec![1, 6])
+    );
+}
+
+#[test]
+fn one_dimensional_convolutions_become_two_dimensional() {
+    let model = single(
+        13,
+        &[1, 2, 9],
+        "Conv",
+        &["w"],
+        &[("pads", Attr::Ints(&[1, 2])), ("strides", Attr::Ints(&[2]))],
+    )
+    .f32("w", &[4, 2, 3], &[0.5; 24])
+    .node("Relu", &["y"], "z", &[])
+    .model(&["z"]);
+    let mut g = load(&model);
+    assert_eq!(g[g.outputs[0]].shape, [1, 4, 5]);
+    assert!(passes::prepare(&mut g).is_empty());
+    assert_eq!(ops(&g), ["Reshape", "Conv", "Reshape"]);
+    let window = Window {
+        kernel: [1, 3],
+        strides: [1, 2],
+        dilations: [1, 1],
+        pads: [0, 1, 0, 2],
+    };
+    assert_eq!(
+        g.nodes[1].op,
+        Op::Conv2d {
+            window,
+            groups: 1,
+            clamp: Clamp::RELU
+        }
+    );
+    assert_eq!(g[g.outputs[0]].name, "z");
+}
+
+#[test]
+fn averages_with_counted_padding_and_ceil_mode_pad_first() {
+    let attrs = [
+        ("kernel_shape", Attr::Ints(&[2, 2])),
+        ("strides", Attr::Ints(&[2, 2])),
+        ("pads", Attr::Ints(&[1, 1, 0, 0])),
+        ("ceil_mode", Attr::Int(1)),
+        ("count_include_pad", Attr::Int(1)),
+    ];
+    let g = load(&single(11, &[1, 1, 4, 4], "AveragePool", &[], &attrs).model(&["y"]));
+    assert_eq!(ops(&g), ["Pad", "AveragePool"]);
+    assert_eq!(g[g.outputs[0]].shape, [1, 1, 3, 3]);
+    let Op::Pool { pool, window } = &g.nodes[1].op else {
+        panic!()
+    };
+    assert_eq!(
+        (*pool, window.pads),
+        (
+            Pool::Average {
+                count_include_pad: false
+            },
+            [0, 0, 1, 1]
+        )
+    );
+}
+
+#[test]
+fn gemm_folds_its_factors_and_transposes() {
+    let attrs = [("alpha", Attr::Float(2.0)), ("beta", Attr::Float(3.0))];
+    let g = load(
+        &single(13, &[1, 2], "Gemm", &["w", "c"], &attrs)
+            .f32("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+            .f32("c", &[1, 3], &[1.0, 2.0, 3.0])
+            .model(&["y"]),
+    );
+    assert_eq!(ops(&g), ["FullyConnected"]);
+    let constant = |i: usize| g[g.nodes[0].inputs[i]].clone();
+    assert_eq!(
+        (constant(1).shape, constant(2).shape),
+        (vec![3, 2], vec![3])
+    );
+    assert_eq!(
+        constant(1).data,
+        Some(Data::F32(vec![2.0, 8.0, 4.0, 10.0, 6.0, 12.0]))
+    );
+    assert_eq!(constant(2).data, Some(Data::F32(vec![3.0, 6.0, 9.0])));
+}
+
+#[test]
+fn softmax_before_opset_13_flattens_where_that_differs() {
+    let axis = [("axis", Attr::Int(1))];
+    let old = load(&single(11, &[1, 2, 3], "Softmax", &[], &axis).model(&["y"]));
+    assert_eq!(ops(&old), ["Reshape", "Softmax", "Reshape"]);
+    assert_eq!(old[old.nodes[1].output].shape, [1, 6]);
+    let new = load(&single(13, &[1, 2, 3], "Softmax", &[], &axis).model(&["y"]));
+    assert_eq!(new.nodes[0].op, Op::Softmax { axis: 1 });
+    let equal = load(&single(11, &[1, 6, 1], "Softmax", &[], &axis).model(&["y"]));
+    assert_eq!(equal.nodes[0].op, Op::Softmax { axis: 1 });
+}
+
+#[test]
+fn clip_reads_attributes_then_operands() {
+    let bounds = Op::Unary(Unary::Clamp(Clamp { min: 0.0, max: 6.0 }));
+    let attrs = [("min", Attr::Float(0.0)), ("max", Attr::Float(6.0))];
+    let old = load(&single(10, &[4], "Clip", &[], &attrs).model(&["y"]));
+    let new = single(11, &[4], "Clip", &["lo", "hi"], &[])
+        .f32("lo", &[], &[0.0])
+        .f32("hi", &[], &[6.0]);
+    assert_eq!(
+        (&old.nodes[0].op, &load(&new.model(&["y"])).nodes[0].op),
+        (&bounds, &bounds)
+    );
+}
+
+#[test]
+fn means_over_the_plane_are_pools() {
+    let attrs = [("axes", Attr::Ints(&[-2, -1])), ("keepdims", Attr::Int(0))];
+    let g = load(&single(13, &[1, 3, 4, 5], "ReduceMean", &[], &attrs).model(&["y"]));
+    assert_eq!(
+        (ops(&g), g[g.outputs[0]].shape.clone()),
+        (vec!["AveragePool", "Reshape"], vec![1, 3])
+    );
+    let attrs = [("axes", Attr::Ints(&[2])), ("keepdims", Attr::Int(1))];
+    let g = load(&single(13, &[2, 3, 4], "ReduceMean", &[], &attrs).model(&["y"]));
+    assert_eq!(g[g.outputs[0]].shape, [2, 3, 1]);
+    assert!(ops(&g).contains(&"AveragePool"));
+}
+
+/// onnxruntime's default: unsigned activations, signed weights, int32 bias.
+fn unsigned_qdq() -> ModelBuilder {
+    ModelBuilder::new(13)
+        .input("x", &[Some(1), Some(2)], DataType::Uint8)
+        .f32("sx", &[], &[0.5])
+        .integers("zx", &[], &[100], DataType::Uint8)
+        .integers("w", &[2, 2], &[1, 2, 3, 4], DataType::Int8)
+        .f32("sw", &[2], &[0.25, 0.125])
+        .integers("zw", &[2], &[0, 0], DataType::Int8)
+        .f32("sy", &[], &[2.0])
+        .integers("zy", &[], &[7], DataType::Uint8)
+        .node("DequantizeLinear", &["x", "sx", "zx"], "xf", &[])
+        .node(
+            "DequantizeLinear",
+            &["w", "sw", "zw"],
+            "wf",
+            &[("axis", Attr::Int(1))],
+        )
+        .node("MatMul", &["xf", "wf"], "yf", &[])
+        .node("QuantizeLinear", &["yf", "sy", "zy"], "y", &[])
+}
+
+#[test]
+fn unsigned_activations_are_signed_inside() {
+    let mut g = load(&unsigned_qdq().model(&["y"]));
+    assert_eq!(passes::prepare(&mut g), []);
+    assert_eq!(ops(&g), ["Requantize", "FullyConnected", "Requantize"]);
+    let (x, w, y) = (
+        &g[g.nodes[1].inputs[0]],
+        &g[g.nodes[1].inputs[1]],
+        &g[g.nodes[1].output],
+    );
+    assert_eq!(
+        (x.dtype, x.quantization.clone()),
+        (DType::I8, Some(Quantization::per_tensor(0.5, -28)))
+    );
+    assert_eq!(
+        (y.dtype, y.quantization.clone()),
+        (DType::I8, Some(Quantization::per_tensor(2.0, -121)))
+    );
+    assert_eq!(w.data, Some(Data::I8(vec![1, 3, 2, 4])));
+    assert_eq!(w.quantization.as_ref().and_then(|q| q.axis), Some(0));
+    assert_eq!(
+        (g[g.inputs[0]].dtype, g[g.outputs[0]].dtype),
+        (DType::U8, DType::U8)
+    );
+}
+
+#[test]
+fn integers_mean_what_the_dequantize_after_a_transpose_says() {
+    let model = ModelBuilder::new(13)
+        .input("x", &[Some(1), Some(4), Some(4), Some(3)], DataType::Int8)
+        .f32("s", &[], &[0.5])
+        .integers("z", &[], &[3], DataType::Int8)
+        .node(
+            "Transpose",
+            &["x"],
+            "t",
+            &[("perm", Attr::Ints(&[0, 3, 1, 2]))],
+        )
+        .node("DequantizeLinear", &["t", "s", "z"], "y", &[])
+        .model(&["y"]);
+    let g = load(&model);
+    let q = Some(Quantization::per_tensor(0.5, 3));
+    assert!(
+        g.inputs
+            .iter()
+            .chain([&g.nodes[0].output])
+            .all(|&id| g[id].quantization == q)
+    );
+}
+
+#[test]
+fn grouped_weights_too_wide_for_int8_are_refused_by_name() {
+    let model = single(
+        13,
+        &[1, 2, 3, 3],
+        "Conv",
+        &["wf"],
+        &[("group", Attr::Int(2))],
+    )
+    .integers("w", &[2, 1, 1, 1], &[0, 255], DataType::Uint8)
+    .f32("sw", &[], &[0.25])
+    .integers("zw", &[], &[100], DataType::Uint8);
+    // The Dequantize must come first.
+    let mut model = model
+        .node("DequantizeLinear", &["w", "sw", "zw"], "wf", &[])
+        .model(&["y"]);
+    model.graph.as_mut().unwrap().node.reverse();
+    let text = error(&model);
+    assert!(
+        text.contains("y_node") && text.contains("symmetric"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damaged_models_give_errors_and_never_panic() {
+    use prost::Message;
+    use rand::{Rng, SeedableRng};
+    let whole = unsigned_qdq().model(&["y"]).encode_to_vec();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let (mut loaded, mut refused) = (0, 0);
+    for _ in 0..2000 {
+        let mut bytes = whole.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            bytes[at] = rng.random();
+        }
+        if rng.random_bool(0.1) {
+            bytes.truncate(rng.random_range(0..bytes.len()));
+        }
+        let Ok(model) = ModelProto::decode(bytes.as_slice()) else {
+            refused += 1;
+            continue;
+        };
+        match load_model(&model, &LoadOptions::default()) {
+            Ok(mut graph) => {
+                passes::prepare(&mut graph);
+                loaded += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        loaded > 0 && refused > 0,
+        "{loaded} loaded, {refused} refused"
+    );
+}

@@ -1,0 +1,401 @@
+//! Running one step: from its record to its kernel.
+
+use crate::arena::{copy, part, part_mut, parts};
+use crate::format::{self, OpCode, Operand, Span, Window};
+use crate::kernels::{self, Arithmetic, Float, Geometry, Int8};
+use crate::requantize::Output;
+use crate::step::Step;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes as elements; `None` when length or alignment do not fit.
+#[inline(always)]
+fn typed<T: FromBytes + Immutable + KnownLayout>(bytes: &[u8]) -> Option<&[T]> {
+    <[T]>::ref_from_bytes(bytes).ok()
+}
+
+#[inline(always)]
+fn typed_mut<T: FromBytes + IntoBytes + KnownLayout>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    <[T]>::mut_from_bytes(bytes).ok()
+}
+
+/// Runs one step. The match arms of operators outside `OPS` vanish, and their kernels with them.
+pub(crate) fn execute<const OPS: u64>(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    use OpCode as O;
+    let linked = |op: OpCode| OPS & op.bit() != 0;
+    match step.code {
+        O::ConvI8 if linked(O::ConvI8) => conv_i8::<i8>(step, data, arena, false),
+        O::ConvI8W16 if linked(O::ConvI8W16) => conv_i8::<i16>(step, data, arena, false),
+        O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
+        O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_i8::<i8>(step, data, arena, true),
+        O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => conv_i8::<i16>(step, data, arena, true),
+        O::DepthwiseF32 if linked(O::DepthwiseF32) => conv_f32(step, data, arena, true),
+        O::FullyConnectedI8 if linked(O::FullyConnectedI8) => dense_i8::<i8>(step, data, arena),
+        O::FullyConnectedI8W16 if linked(O::FullyConnectedI8W16) => {
+            dense_i8::<i16>(step, data, arena)
+        }
+        O::FullyConnectedF32 if linked(O::FullyConnectedF32) => dense_f32(step, data, arena),
+        O::AddI8 if linked(O::AddI8) => add_i8(step, data, arena),
+        O::MulI8 if linked(O::MulI8) => mul_i8(step, data, arena),
+        O::AddF32 if linked(O::AddF32) => binary_f32(step, data, arena, |a, b| a + b),
+        O::SubF32 if linked(O::SubF32) => binary_f32(step, data, arena, |a, b| a - b),
+        O::MulF32 if linked(O::MulF32) => binary_f32(step, data, arena, |a, b| a * b),
+        O::DivF32 if linked(O::DivF32) => binary_f32(step, data, arena, |a, b| a / b),
+        O::AveragePoolI8 if linked(O::AveragePoolI8) => average_pool_i8(step, arena),
+        O::AveragePoolF32 if linked(O::AveragePoolF32) => average_pool_f32(step, arena),
+        O::MaxPoolI8 if linked(O::MaxPoolI8) => max_pool_i8(step, arena),
+        O::MaxPoolF32 if linked(O::MaxPoolF32) => max_pool_f32(step, arena),
+        O::LookupI8 if linked(O::LookupI8) => lookup_i8(step, data, arena),
+        O::ClampF32 if linked(O::ClampF32) => unary_f32(step, arena, kernels::clamp),
+        O::SigmoidF32 if linked(O::SigmoidF32) => {
+            unary_f32(step, arena, |x, _, _| kernels::sigmoid(x))
+        }
+        O::TanhF32 if linked(O::TanhF32) => unary_f32(step, arena, |x, _, _| libm::tanhf(x)),
+        O::LeakyReluF32 if linked(O::LeakyReluF32) => {
+            unary_f32(step, arena, |x, a, _| kernels::leaky_relu(x, a))
+        }
+        O::HardSigmoidF32 if linked(O::HardSigmoidF32) => {
+            unary_f32(step, arena, kernels::hard_sigmoid)
+        }
+        O::HardSwishF32 if linked(O::HardSwishF32) => {
+            unary_f32(step, arena, |x, _, _| kernels::hard_swish(x))
+        }
+        O::SoftmaxI8 if linked(O::SoftmaxI8) => softmax_i8(step, arena),
+        O::SoftmaxF32 if linked(O::SoftmaxF32) => softmax_f32(step, arena),
+        O::TransposeI8 if linked(O::TransposeI8) => {
+            let (x, y) = parts(arena, step.input, step.output)?;
+            transpose(step, x, y)
+        }
+        O::TransposeF32 if linked(O::TransposeF32) => {
+            let (x, y) = parts(arena, step.input, step.output)?;
+            transpose::<u32>(step, typed(x)?, typed_mut(y)?)
+        }
+        O::PadI8 if linked(O::PadI8) => {
+            let (x, y) = parts(arena, step.input, step.output)?;
+            pad(step, x, y, |[value, ..]| value)
+        }
+        O::PadF32 if linked(O::PadF32) => {
+            let (x, y) = parts(arena, step.input, step.output)?;
+            pad(step, typed(x)?, typed_mut(y)?, u32::from_le_bytes)
+        }
+        O::Place if linked(O::Place) => place(step, arena),
+        O::Quantize if linked(O::Quantize) => quantize(step, arena),
+        O::Dequantize if linked(O::Dequantize) => dequantize(step, arena),
+        O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn conv_i8<W: Weight>(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+    depthwise: bool,
+) -> Option<()> {
+    let p = step.parameters::<format::ConvI8>()?;
+    let arithmetic = int8::<W>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
+    convolve(
+        step,
+        arena,
+        &p.window,
+        p.groups.get(),
+        depthwise,
+        &arithmetic,
+    )
+}
+
+#[inline(always)]
+fn conv_f32(step: &Step<'_>, data: &[u8], arena: &mut [u8], depthwise: bool) -> Option<()> {
+    let p = step.parameters::<format::ConvF32>()?;
+    let arithmetic = float(data, &p.clamp, p.weights, p.bias)?;
+    convolve(
+        step,
+        arena,
+        &p.window,
+        p.groups.get(),
+        depthwise,
+        &arithmetic,
+    )
+}
+
+#[inline(always)]
+fn convolve<A: Arithmetic<Element: FromBytes + IntoBytes + Immutable + KnownLayout>>(
+    step: &Step<'_>,
+    arena: &mut [u8],
+    window: &Window,
+    groups: u32,
+    depthwise: bool,
+    arithmetic: &A,
+) -> Option<()> {
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let (x, y) = (typed(x)?, typed_mut(y)?);
+    let g = Geometry::new(window)?;
+    if depthwise {
+        kernels::depthwise(&g, arithmetic, x, y)
+    } else {
+        kernels::conv(&g, groups as usize, arithmetic, x, y)
+    }
+}
+
+fn dense_i8<W: Weight>(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedI8>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let arithmetic = int8::<W>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::dense(inputs, outputs, &arithmetic, typed(x)?, typed_mut(y)?)
+}
+
+fn dense_f32(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedF32>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let arithmetic = float(data, &p.clamp, p.weights, p.bias)?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::dense(inputs, outputs, &arithmetic, typed(x)?, typed_mut(y)?)
+}
+
+/// What an int8 layer's weights may be.
+trait Weight: Copy + Into<i32> + FromBytes + Immutable + KnownLayout {}
+
+impl Weight for i8 {}
+impl Weight for i16 {}
+
+#[inline(always)]
+fn int8<'d, W: Weight>(
+    data: &'d [u8],
+    p: &format::Int8,
+    weights: Span,
+    bias: Span,
+    multipliers: Span,
+) -> Option<Int8<'d, W>> {
+    Some(Int8 {
+        weights: typed(part(data, weights)?)?,
+        input_zero_point: p.input_zero_point.get(),
+        bias: typed(part(data, bias)?)?,
+        multipliers: typed(part(data, multipliers)?)?,
+        output: Output::from(p),
+    })
+}
+
+#[inline(always)]
+fn float<'d>(
+    data: &'d [u8],
+    clamp: &format::ClampF32,
+    weights: Span,
+    bias: Span,
+) -> Option<Float<'d>> {
+    Some(Float {
+        weights: typed(part(data, weights)?)?,
+        bias: typed(part(data, bias)?)?,
+        min: clamp.min.get(),
+        max: clamp.max.get(),
+    })
+}
+
+/// Brings the first operand to the output's place and returns the output and the second operand.
+fn binary<'m>(
+    step: &Step<'_>,
+    b: &Operand,
+    data: &'m [u8],
+    arena: &'m mut [u8],
+) -> Option<(&'m mut [u8], &'m [u8])> {
+    copy(arena, step.input, step.output)?;
+    if b.constant.get() != 0 {
+        return Some((part_mut(arena, step.output)?, part(data, b.span)?));
+    }
+    let (b, y) = parts(arena, b.span, step.output)?;
+    Some((y, b))
+}
+
+fn add_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::AddI8>()?;
+    let (y, b) = binary(step, &p.b, data, arena)?;
+    let factors = (p.factor_a.get(), p.factor_b.get());
+    let repeat = p.b.repeat.get() as usize;
+    let (y, b, output) = (typed_mut(y)?, typed(b)?, Output::from(&p.int8));
+    kernels::add_i8(
+        y,
+        b,
+        repeat,
+        factors,
+        p.offset.get(),
+        p.multiplier.get(),
+        output,
+    )
+}
+
+fn mul_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::MulI8>()?;
+    let (y, b) = binary(step, &p.b, data, arena)?;
+    let zero_points = (p.int8.input_zero_point.get(), p.b_zero_point.get());
+    let repeat = p.b.repeat.get() as usize;
+    kernels::mul_i8(
+        typed_mut(y)?,
+        typed(b)?,
+        repeat,
+        zero_points,
+        p.multiplier.get(),
+        Output::from(&p.int8),
+    )
+}
+
+fn binary_f32(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+    f: impl Fn(f32, f32) -> f32,
+) -> Option<()> {
+    let p = step.parameters::<format::BinaryF32>()?;
+    let (y, b) = binary(step, &p.b, data, arena)?;
+    let bounds = (p.clamp.min.get(), p.clamp.max.get());
+    kernels::binary_f32(
+        typed_mut(y)?,
+        typed(b)?,
+        p.b.repeat.get() as usize,
+        bounds,
+        f,
+    )
+}
+
+fn average_pool_i8(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Pool>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let (zero_point, scale, output_scale) = (
+        p.int8.input_zero_point.get(),
+        p.input_scale.get(),
+        p.output_scale.get(),
+    );
+    let output = Output::from(&p.int8);
+    kernels::average_pool(
+        &Geometry::new(&p.window)?,
+        p.divisor.get() as usize,
+        typed(x)?,
+        typed_mut(y)?,
+        |x| i32::from(x).wrapping_sub(zero_point) as f32 * scale,
+        |mean| output.quantize(mean / output_scale),
+    )
+}
+
+fn average_pool_f32(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Pool>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let divisor = p.divisor.get() as usize;
+    kernels::average_pool(
+        &Geometry::new(&p.window)?,
+        divisor,
+        typed(x)?,
+        typed_mut(y)?,
+        |x| x,
+        |mean| mean,
+    )
+}
+
+fn max_pool_i8(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Pool>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    kernels::max_pool(
+        &Geometry::new(&p.window)?,
+        i8::MIN,
+        typed(x)?,
+        typed_mut(y)?,
+    )
+}
+
+fn max_pool_f32(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Pool>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    kernels::max_pool(
+        &Geometry::new(&p.window)?,
+        f32::NEG_INFINITY,
+        typed(x)?,
+        typed_mut(y)?,
+    )
+}
+
+fn lookup_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::LookupI8>()?;
+    copy(arena, step.input, step.output)?;
+    kernels::lookup_i8(
+        part_mut(arena, step.output)?,
+        part(data, p.table)?.try_into().ok()?,
+    );
+    Some(())
+}
+
+fn unary_f32(step: &Step<'_>, arena: &mut [u8], f: impl Fn(f32, f32, f32) -> f32) -> Option<()> {
+    let p = step.parameters::<format::UnaryF32>()?;
+    let (alpha, beta) = (p.alpha.get(), p.beta.get());
+    copy(arena, step.input, step.output)?;
+    kernels::unary_f32(typed_mut(part_mut(arena, step.output)?)?, |x| {
+        f(x, alpha, beta)
+    });
+    Some(())
+}
+
+fn softmax_i8(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Softmax>()?;
+    copy(arena, step.input, step.output)?;
+    let y = typed_mut(part_mut(arena, step.output)?)?;
+    let input = (p.input_scale.get(), p.input_zero_point.get());
+    let output = Output::saturating(p.output_zero_point.get());
+    kernels::softmax_i8(y, p.row.get() as usize, input, p.output_scale.get(), output)
+}
+
+fn softmax_f32(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Softmax>()?;
+    copy(arena, step.input, step.output)?;
+    kernels::softmax_f32(
+        typed_mut(part_mut(arena, step.output)?)?,
+        p.row.get() as usize,
+    )
+}
+
+fn transpose<T: Copy>(step: &Step<'_>, x: &[T], y: &mut [T]) -> Option<()> {
+    let p = step.parameters::<format::Transpose>()?;
+    kernels::transpose(
+        p.dims.map(|d| d.get() as usize),
+        p.strides.map(|s| s.get() as usize),
+        x,
+        y,
+    )
+}
+
+fn pad<T: Copy>(step: &Step<'_>, x: &[T], y: &mut [T], value: impl Fn([u8; 4]) -> T) -> Option<()> {
+    let p = step.parameters::<format::Pad>()?;
+    let [dims, before, after] = [p.dims, p.before, p.after].map(|a| a.map(|d| d.get() as usize));
+    kernels::pad(dims, before, after, value(p.value), x, y)
+}
+
+fn place(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Place>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    kernels::place(
+        p.block.get() as usize,
+        p.stride.get() as usize,
+        p.offset.get() as usize,
+        x,
+        y,
+    )
+}
+
+fn quantize(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Affine>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    kernels::quantize(
+        typed(x)?,
+        p.scale.get(),
+        Output::saturating(p.zero_point.get()),
+        typed_mut(y)?,
+    );
+    Some(())
+}
+
+fn dequantize(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::Affine>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    kernels::dequantize(typed(x)?, p.scale.get(), p.zero_point.get(), typed_mut(y)?);
+    Some(())
+}
