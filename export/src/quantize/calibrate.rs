@@ -52,15 +52,22 @@ impl Calibrator {
     /// A calibrator for a float graph.
     ///
     /// # Errors
-    /// The percentile is not in `(0, 100]`.
+    /// The graph cannot be quantised, or the percentile is not in `(0, 100]`.
     pub fn new(graph: &Graph, method: Calibration) -> Result<Self, QuantizeError> {
+        lower::check(graph)?;
         let tail = match method {
             Calibration::MinMax => 0.0,
             Calibration::Percentile(p) if p > 0.0 && p <= 100.0 => (100.0 - p) / 200.0,
             Calibration::Percentile(p) => return Err(QuantizeError::Percentile(p)),
         };
-        let names: Vec<String> = lower::ranged_values(graph).into_iter().map(|id| graph[id].name.clone()).collect();
-        let seen = names.iter().map(|n| (n.clone(), Histogram::new())).collect();
+        let names: Vec<String> = lower::ranged_values(graph)
+            .into_iter()
+            .map(|id| graph[id].name.clone())
+            .collect();
+        let seen = names
+            .iter()
+            .map(|n| (n.clone(), Histogram::new()))
+            .collect();
         Ok(Calibrator { tail, names, seen })
     }
 
@@ -69,9 +76,15 @@ impl Calibrator {
     /// # Errors
     /// A value is NaN or infinite.
     pub fn observe(&mut self, name: &str, values: &[f32]) -> Result<(), QuantizeError> {
-        let Some(histogram) = self.seen.get_mut(name) else { return Ok(()) };
+        let Some(histogram) = self.seen.get_mut(name) else {
+            return Ok(());
+        };
         if let Some(index) = first_non_finite(values) {
-            return Err(QuantizeError::NotFinite { value: name.into(), index, found: values[index] });
+            return Err(QuantizeError::NotFinite {
+                value: name.into(),
+                index,
+                found: values[index],
+            });
         }
         histogram.add(values);
         Ok(())
@@ -101,26 +114,40 @@ mod tests {
 
     #[test]
     fn a_tensor_that_was_never_seen_is_named() {
-        let mut calibrator = Calibrator::new(&conv_relu_graph(), Calibration::MinMax).expect("made");
+        let mut calibrator =
+            Calibrator::new(&conv_relu_graph(), Calibration::MinMax).expect("made");
         calibrator.observe("x", &[1.0]).expect("observed");
         calibrator.observe("unknown", &[1.0]).expect("passed over");
         let error = calibrator.finish().expect_err("y is missing");
-        assert!(matches!(&error, QuantizeError::NotObserved { value } if value == "y"), "{error}");
+        assert!(
+            matches!(&error, QuantizeError::NotObserved { value } if value == "y"),
+            "{error}"
+        );
     }
 
     #[test]
     fn nan_and_infinity_are_refused_by_name_and_place() {
-        let mut calibrator = Calibrator::new(&conv_relu_graph(), Calibration::MinMax).expect("made");
+        let mut calibrator =
+            Calibrator::new(&conv_relu_graph(), Calibration::MinMax).expect("made");
         for bad in [f32::NAN, f32::INFINITY] {
-            let error = calibrator.observe("y", &[0.0, bad]).expect_err("refused").to_string();
-            assert!(error.contains("`y`") && error.contains("element 1"), "{error}");
+            let error = calibrator
+                .observe("y", &[0.0, bad])
+                .expect_err("refused")
+                .to_string();
+            assert!(
+                error.contains("`y`") && error.contains("element 1"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn percentiles_outside_their_meaning_are_refused() {
         for p in [0.0, -1.0, 100.1, f64::NAN] {
-            assert!(Calibrator::new(&conv_relu_graph(), Calibration::Percentile(p)).is_err(), "{p}");
+            assert!(
+                Calibrator::new(&conv_relu_graph(), Calibration::Percentile(p)).is_err(),
+                "{p}"
+            );
         }
     }
 
@@ -135,7 +162,11 @@ mod tests {
                 calibrator.observe(name, &values).expect("observed");
                 calibrator.observe(name, &[50.0]).expect("observed");
             }
-            calibrator.finish().expect("finished").get("y").expect("known")
+            calibrator
+                .finish()
+                .expect("finished")
+                .get("y")
+                .expect("known")
         };
         assert_eq!(range(Calibration::MinMax), (0.0, 50.0));
         assert_eq!(range(Calibration::Percentile(100.0)), (0.0, 50.0));

@@ -16,7 +16,9 @@ pub(super) fn activation(min: f32, max: f32) -> Quantization {
         return Quantization::per_tensor(1.0, 0);
     }
     let scale = ((max - min) / 255.0).max(MIN_SCALE) as f32;
-    let zero_point = (-128.0 - min / f64::from(scale)).round_ties_even().clamp(-128.0, 127.0);
+    let zero_point = (-128.0 - min / f64::from(scale))
+        .round_ties_even()
+        .clamp(-128.0, 127.0);
     Quantization::per_tensor(scale, zero_point as i32)
 }
 
@@ -39,7 +41,12 @@ pub(super) struct Weights {
 /// Symmetric int8 a channel, bias as int32 at the product of scales.
 ///
 /// A channel whose weights are so small that its bias would not fit gets a larger scale.
-pub(super) fn weights(weight: &[f32], bias: Option<&[f32]>, channels: usize, input_scale: f32) -> Weights {
+pub(super) fn weights(
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    channels: usize,
+    input_scale: f32,
+) -> Weights {
     let row_len = weight.len().checked_div(channels).unwrap_or(0).max(1);
     let mut out = Weights {
         weight: Vec::with_capacity(weight.len()),
@@ -81,14 +88,20 @@ mod tests {
     #[test]
     fn rounding_is_half_to_even() {
         let q = Quantization::per_tensor(1.0, 1);
-        assert_eq!(quantize(&[0.5, 1.5, -0.5, -1.5, 1e9, -1e9], &q), [1, 3, 1, -1, 127, -128]);
+        assert_eq!(
+            quantize(&[0.5, 1.5, -0.5, -1.5, 1e9, -1e9], &q),
+            [1, 3, 1, -1, 127, -128]
+        );
     }
 
     #[test]
     fn each_channel_uses_the_whole_of_its_range() {
-        let w = weights(&[1.0, -0.5, 0.02, 0.01], Some(&[2.0, -0.3]), 2, 0.5);
-        assert_eq!(w.weight, [127, -64, 127, 64]);
-        assert_eq!(w.weight_scales, [(1.0f64 / 127.0) as f32, (f64::from(0.02f32) / 127.0) as f32]);
+        let w = weights(&[1.0, -0.25, 0.02, 0.006], Some(&[2.0, -0.3]), 2, 0.5);
+        assert_eq!(w.weight, [127, -32, 127, 38]);
+        assert_eq!(
+            w.weight_scales,
+            [(1.0f64 / 127.0) as f32, (f64::from(0.02f32) / 127.0) as f32]
+        );
         assert_eq!(w.bias, Some(vec![508, -3810]));
     }
 

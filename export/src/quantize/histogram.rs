@@ -20,7 +20,12 @@ impl Histogram {
     /// Nothing seen. Values smaller than the smallest normal number / 2,048 share a bin with 0.
     pub(super) fn new() -> Self {
         let radius = f64::from(f32::MIN_POSITIVE);
-        Histogram { counts: vec![0; 2 * BINS], radius, total: 0, extremes: (f32::INFINITY, f32::NEG_INFINITY) }
+        Histogram {
+            counts: vec![0; 2 * BINS],
+            radius,
+            total: 0,
+            extremes: (f32::INFINITY, f32::NEG_INFINITY),
+        }
     }
 
     /// Whether nothing was seen.
@@ -36,7 +41,7 @@ impl Histogram {
             *high = high.max(v);
         }
         let largest = f64::from(low.abs().max(high.abs()));
-        while !values.is_empty() && largest > self.radius {
+        while !values.is_empty() && largest >= self.radius {
             self.double();
         }
         let width = self.radius / BINS as f64;
@@ -62,16 +67,19 @@ impl Histogram {
         let skip = (tail * self.total as f64) as u64;
         let width = self.radius / BINS as f64;
         let edge = |bin: usize| ((bin as f64 - BINS as f64) * width) as f32;
-        let first = |bins: &mut dyn Iterator<Item = usize>| {
-            let mut seen = 0;
-            bins.find(|&b| {
-                seen += self.counts[b];
-                seen > skip
-            })
+        let reaches = |seen: &mut u64, bin: usize| {
+            *seen += self.counts[bin];
+            *seen > skip
         };
         let (low, high) = self.extremes;
-        let from = first(&mut (0..2 * BINS)).map_or(low, edge);
-        let to = first(&mut (0..2 * BINS).rev()).map_or(high, |b| edge(b + 1));
+        let (mut below, mut above) = (0, 0);
+        let from = (0..2 * BINS)
+            .find(|&b| reaches(&mut below, b))
+            .map_or(low, edge);
+        let to = (0..2 * BINS)
+            .rev()
+            .find(|&b| reaches(&mut above, b))
+            .map_or(high, |b| edge(b + 1));
         (from.max(low), to.min(high))
     }
 }
@@ -96,7 +104,9 @@ mod tests {
     #[test]
     fn the_order_of_the_values_does_not_matter() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let values: Vec<f32> = (0..5000).map(|i| rng.random_range(-1.0f32..2.0) * (1 + i % 900) as f32).collect();
+        let values: Vec<f32> = (0..5000)
+            .map(|i| rng.random_range(-1.0f32..2.0) * (1 + i % 900) as f32)
+            .collect();
         let (mut up, mut down) = (Histogram::new(), Histogram::new());
         values.chunks(7).for_each(|c| up.add(c));
         values.chunks(11).rev().for_each(|c| down.add(c));

@@ -20,7 +20,7 @@ mod testing;
 
 pub use calibrate::{Calibration, Calibrator, Ranges};
 pub use lower::quantize;
-pub use observe::{calibrate, observe};
+pub use observe::{See, calibrate, observe};
 
 /// Choices of [`quantize`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,19 +35,25 @@ pub struct Options {
 #[non_exhaustive]
 pub enum QuantizeError {
     /// The model is not a float model.
-    #[error("the model is already quantised (node `{node}`): compile it as it is, or quantise the float model it came from")]
+    #[error(
+        "the model is already quantised (node `{node}`): compile it as it is, or quantise the float model it came from"
+    )]
     AlreadyQuantized {
         /// The first quantised node.
         node: String,
     },
     /// A tensor has no range.
-    #[error("tensor `{value}` was never observed: run the whole model on at least one calibration sample")]
+    #[error(
+        "tensor `{value}` was never observed: run the whole model on at least one calibration sample"
+    )]
     NotObserved {
         /// The tensor.
         value: String,
     },
     /// NaN or infinity.
-    #[error("tensor `{value}`: element {index} is {found}; only finite numbers can be quantised, check the model and the calibration data")]
+    #[error(
+        "tensor `{value}`: element {index} is {found}; only finite numbers can be quantised, check the model and the calibration data"
+    )]
     NotFinite {
         /// The tensor.
         value: String,
