@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
 use indicatif::{ProgressBar, ProgressStyle};
+use kinglet::Plan;
 use miette::IntoDiagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,4 +91,18 @@ pub(super) fn median(values: &[u64]) -> u64 {
         .get(sorted.len().saturating_sub(1) / 2)
         .copied()
         .unwrap_or(0)
+}
+
+/// The outputs of one inference, which the firmware writes back to back.
+pub(super) fn split_outputs(plan: &Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = bytes;
+    let lens = (0..plan.output_count())
+        .filter_map(|i| plan.output(i))
+        .map(|info| info.len);
+    lens.map_while(|len| {
+        let (output, tail) = rest.split_at_checked(len)?;
+        rest = tail;
+        Some(output.to_vec())
+    })
+    .collect()
 }

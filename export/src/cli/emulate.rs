@@ -57,7 +57,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         let outputs: Vec<Vec<Vec<u8>>> = result
             .outputs
             .iter()
-            .map(|bytes| split(&plan, bytes))
+            .map(|bytes| common::split_outputs(&plan, bytes))
             .collect();
         samples::write(&plan, &outputs, samples.keeps_batch, output).into_diagnostic()?;
     }
@@ -108,18 +108,4 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     ]);
     println!("{}", terminal_table(&[&model.name, board.name], &rows));
     Ok(())
-}
-
-/// The outputs of one inference, which the firmware writes back to back.
-fn split(plan: &kinglet::Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut rest = bytes;
-    let lens = (0..plan.output_count())
-        .filter_map(|i| plan.output(i))
-        .map(|info| info.len);
-    lens.map_while(|len| {
-        let (output, tail) = rest.split_at_checked(len)?;
-        rest = tail;
-        Some(output.to_vec())
-    })
-    .collect()
 }
