@@ -79,7 +79,10 @@ pub enum ModelError {
 /// # Errors
 /// The file cannot be read, is no ONNX, or uses something unsupported.
 pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warning>), ModelError> {
-    let refused = |source| ModelError::Onnx { path: path.into(), source };
+    let refused = |source| ModelError::Onnx {
+        path: path.into(),
+        source,
+    };
     let mut graph = onnx::load(path, options).map_err(refused)?;
     let warnings = passes::prepare(&mut graph);
     Ok((graph, warnings))
@@ -90,12 +93,27 @@ impl Model {
     ///
     /// # Errors
     /// See [`ModelError`].
-    pub fn open(path: &Path, load: &LoadOptions, options: &CompileOptions) -> Result<Model, ModelError> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    pub fn open(
+        path: &Path,
+        load: &LoadOptions,
+        options: &CompileOptions,
+    ) -> Result<Model, ModelError> {
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if extension == "onnx" {
             let (graph, warnings) = load_graph(path, load)?;
-            let refused = |source| ModelError::Compile { path: path.into(), source };
+            let refused = |source| ModelError::Compile {
+                path: path.into(),
+                source,
+            };
             let compiled = compile::compile(&graph, options).map_err(refused)?;
             return Ok(Model {
                 name,
@@ -106,11 +124,17 @@ impl Model {
                 warnings,
             });
         }
-        let file = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+        let file = std::fs::read(path).map_err(|source| ModelError::Read {
+            path: path.into(),
+            source,
+        })?;
         if extension != "kinglet" && !file.starts_with(&MAGIC) {
             return Err(ModelError::Kind { path: path.into() });
         }
-        let refused = |source: HostError| ModelError::Plan { path: path.into(), source };
+        let refused = |source: HostError| ModelError::Plan {
+            path: path.into(),
+            source,
+        };
         let aligned = AlignedBytes::from(file.as_slice());
         let plan = Plan::parse(aligned.bytes()).map_err(|e| refused(e.into()))?;
         let mut step_names = compile::step_names(&file, plan.core_len());
@@ -119,7 +143,14 @@ impl Model {
             step_names = operators.iter().map(|op| op.name().to_owned()).collect();
         }
         let plan = file[..plan.core_len()].to_vec();
-        Ok(Model { name, plan, compiled: None, graph: None, warnings: Vec::new(), step_names })
+        Ok(Model {
+            name,
+            plan,
+            compiled: None,
+            graph: None,
+            warnings: Vec::new(),
+            step_names,
+        })
     }
 
     /// A runner for this machine.

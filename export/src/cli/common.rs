@@ -21,12 +21,20 @@ pub(super) struct ModelArgs {
 
 impl ModelArgs {
     pub(super) fn load_options(&self) -> LoadOptions {
-        LoadOptions { input_shapes: self.input_shape.clone(), ..LoadOptions::default() }
+        LoadOptions {
+            input_shapes: self.input_shape.clone(),
+            ..LoadOptions::default()
+        }
     }
 
     /// Opens (and for ONNX compiles) the model and prints its warnings to stderr.
     pub(super) fn open(&self) -> miette::Result<Model> {
-        let model = Model::open(&self.model, &self.load_options(), &CompileOptions::default()).into_diagnostic()?;
+        let model = Model::open(
+            &self.model,
+            &self.load_options(),
+            &CompileOptions::default(),
+        )
+        .into_diagnostic()?;
         print_warnings(&model.warnings);
         Ok(model)
     }
@@ -34,7 +42,9 @@ impl ModelArgs {
 
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=1,3,32,32")?;
-    let dims = dims.split(',').map(|d| d.trim().parse::<usize>().map_err(|e| format!("{d}: {e}")));
+    let dims = dims
+        .split(',')
+        .map(|d| d.trim().parse::<usize>().map_err(|e| format!("{d}: {e}")));
     Ok((name.to_owned(), dims.collect::<Result<_, _>>()?))
 }
 
@@ -53,7 +63,8 @@ pub(super) fn print_json(value: &serde_json::Value) {
 /// A line that shows what is going on, on stderr and only on a terminal.
 pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-    let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
@@ -75,5 +86,8 @@ pub(super) fn grouped(n: u64) -> String {
 pub(super) fn median(values: &[u64]) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    sorted
+        .get(sorted.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(0)
 }

@@ -7,6 +7,7 @@ mod emit;
 mod image;
 mod layout;
 mod memory;
+mod storage;
 mod weights;
 
 pub use image::step_names;
@@ -114,7 +115,9 @@ pub enum CompileError {
         reason: String,
     },
     /// An int8 accumulator could overflow.
-    #[error("node `{node}`: the 32-bit accumulator of output channel {channel} can reach {bound}: its weights are too large")]
+    #[error(
+        "node `{node}`: the 32-bit accumulator of output channel {channel} can reach {bound}: its weights are too large"
+    )]
     AccumulatorOverflow {
         /// ONNX node.
         node: String,
@@ -161,7 +164,9 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let arena_len = emitted.arena_len;
     let unproven = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, 0));
     let digest = Runner::new(&unproven)?.self_test_digest(SELF_TEST_SEED)?;
-    let core = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, digest));
+    let core = emitted
+        .image
+        .finish(arena_len as u32, (SELF_TEST_SEED, digest));
     let core_len = core.len();
     let mut file = core;
     if !options.strip {
