@@ -28,14 +28,14 @@ type Failure = Box<dyn std::error::Error>;
 /// Horizontal bars, one below the other.
 pub(super) fn bars(bars: &[(String, f64)]) -> Result<String, Failure> {
     const ROW: i32 = 26;
-    const LABELS: i32 = 210;
-    const VALUES: i32 = 110;
+    const LABELS: i32 = 250;
+    const VALUES: i32 = 120;
     let finite = |v: f64| if v.is_finite() { v.max(0.0) } else { 0.0 };
     let largest = bars.iter().fold(0.0f64, |m, (_, v)| m.max(finite(*v)));
     let room = f64::from(WIDTH as i32 - LABELS - VALUES);
     draw(bars.len().max(1) as u32 * ROW as u32, |area| {
         let style = |h| {
-            ("sans-serif", 14)
+            ("sans-serif", 18)
                 .into_font()
                 .color(&BLACK)
                 .pos(Pos::new(h, VPos::Center))
@@ -88,14 +88,15 @@ pub(super) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Result<String, Fail
     draw(320, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(10)
-            .x_label_area_size(28)
-            .y_label_area_size(70)
+            .margin_right(30)
+            .x_label_area_size(34)
+            .y_label_area_size(90)
             .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(BLACK.mix(0.15))
-            .label_style(("sans-serif", 13).into_font().color(&BLACK))
+            .label_style(("sans-serif", 18).into_font().color(&BLACK))
             .x_label_formatter(&|v| number(*v))
             .y_label_formatter(&|v| number(*v))
             .draw()?;

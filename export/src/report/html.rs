@@ -12,7 +12,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; p
 h1 { font-size: 1.6rem; line-height: 1.2; }
 h2 { font-size: 1.1rem; margin: 2rem 0 0.5rem; }
 figure { margin: 0; overflow-x: auto; }
-svg { width: 100%; min-width: 26rem; max-width: 45rem; height: auto; display: block; }
+svg { width: 100%; min-width: 36rem; max-width: 45rem; height: auto; display: block; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
 .n { text-align: right; }
