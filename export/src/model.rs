@@ -51,7 +51,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: OnnxError,
+        source: Box<OnnxError>,
     },
     /// The compiler refused the model.
     #[error("{}: {source}", path.display())]
@@ -59,7 +59,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: CompileError,
+        source: Box<CompileError>,
     },
     /// The plan file was refused.
     #[error("{}: {source}", path.display())]
@@ -81,7 +81,7 @@ pub enum ModelError {
 pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warning>), ModelError> {
     let refused = |source| ModelError::Onnx {
         path: path.into(),
-        source,
+        source: Box::new(source),
     };
     let mut graph = onnx::load(path, options).map_err(refused)?;
     let warnings = passes::prepare(&mut graph);
@@ -112,7 +112,7 @@ impl Model {
             let (graph, warnings) = load_graph(path, load)?;
             let refused = |source| ModelError::Compile {
                 path: path.into(),
-                source,
+                source: Box::new(source),
             };
             let compiled = compile::compile(&graph, options).map_err(refused)?;
             return Ok(Model {

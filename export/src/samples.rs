@@ -142,7 +142,8 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
     let expected = info.shape();
     let row = tensor.shape.get(1..).unwrap_or_default();
     let keeps_batch = row == expected;
-    if !keeps_batch && !(expected.first() == Some(&1) && row == &expected[1..]) {
+    let without_batch = expected.first() == Some(&1) && row == &expected[1..];
+    if !keeps_batch && !without_batch {
         let (expected, found) = (expected.to_vec(), row.to_vec());
         return Err(SampleError::Shape {
             path: path.into(),

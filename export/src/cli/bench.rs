@@ -102,7 +102,7 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         .map(|(i, s)| {
             vec![
                 i.to_string(),
-                s.name.clone(),
+                common::shorten(&s.name),
                 s.operator.clone(),
                 grouped(s.macs),
                 grouped(s.instructions),

@@ -24,7 +24,6 @@ impl ModelArgs {
     pub(super) fn load_options(&self) -> LoadOptions {
         LoadOptions {
             input_shapes: self.input_shape.clone(),
-            ..LoadOptions::default()
         }
     }
 
@@ -105,4 +104,47 @@ pub(super) fn split_outputs(plan: &Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
         Some(output.to_vec())
     })
     .collect()
+}
+
+/// Exporters write names of a hundred characters; the end says most.
+pub(super) fn shorten(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= 40 {
+        name.into()
+    } else {
+        format!("…{}", name.chars().skip(count - 39).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_parsed_from_the_last_equals_sign() {
+        assert_eq!(parse_shape("a=b=1,3"), Ok(("a=b".into(), vec![1, 3])));
+        assert!(parse_shape("a").is_err() && parse_shape("a=1,x").is_err());
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(
+            [grouped(7), grouped(2_656_768), grouped(100_000)],
+            ["7", "2,656,768", "100,000"]
+        );
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        let short = shorten(&format!("{}é-end", "x".repeat(100)));
+        assert!(short.chars().count() == 40 && short.starts_with('…') && short.ends_with("é-end"));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_lower_middle() {
+        assert_eq!(
+            (median(&[]), median(&[3]), median(&[4, 1, 3, 2])),
+            (0, 3, 2)
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! `kinglet verify`.
 
-use super::common::{self, ModelArgs};
+use super::common::{self, ModelArgs, shorten};
 use crate::emulate::{self, Mode, Request};
 use crate::reference::Reference;
 use crate::report::terminal_table;
@@ -202,14 +202,4 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         println!("no step differs");
     }
     Ok(())
-}
-
-/// Exporters write names of a hundred characters; the end says most.
-fn shorten(name: &str) -> String {
-    let count = name.chars().count();
-    if count <= 40 {
-        name.into()
-    } else {
-        format!("…{}", name.chars().skip(count - 39).collect::<String>())
-    }
 }

@@ -1,7 +1,7 @@
 //! From a prepared graph to a plan file.
 //!
-//! [`compile`] arranges the graph for channels-last execution ([`layout`]), decides what shares memory and where it
-//! lives ([`memory`]), and emits one step record per operation ([`emit`]) into the file ([`image`]).
+//! [`compile`] arranges the graph for channels-last execution (`layout`), decides what shares memory and where it
+//! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
 mod emit;
 mod image;
