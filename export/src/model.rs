@@ -6,8 +6,8 @@ use crate::graph::Graph;
 use crate::host::{AlignedBytes, HostError, Runner};
 use crate::onnx::{self, LoadOptions, OnnxError};
 use crate::passes::{self, Warning};
-use kinglet::Plan;
 use kinglet::format::MAGIC;
+use kinglet::{OpCode, Plan};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,8 @@ pub struct Model {
     pub warnings: Vec<Warning>,
     /// A name for every step.
     pub step_names: Vec<String>,
+    /// Operator and multiply-accumulates of every step.
+    pub operators: Vec<(OpCode, u64)>,
 }
 
 /// Why a model cannot be used.
@@ -115,10 +117,16 @@ impl Model {
                 source: Box::new(source),
             };
             let compiled = compile::compile(&graph, options).map_err(refused)?;
+            let refused = |source| ModelError::Plan {
+                path: path.into(),
+                source,
+            };
+            let operators = operators(compiled.core()).map_err(refused)?;
             return Ok(Model {
                 name,
                 plan: compiled.core().to_vec(),
                 step_names: compiled.steps.iter().map(|s| s.name.clone()).collect(),
+                operators,
                 compiled: Some(compiled),
                 graph: Some(graph),
                 warnings,
@@ -135,14 +143,18 @@ impl Model {
             path: path.into(),
             source,
         };
-        let aligned = AlignedBytes::from(file.as_slice());
-        let plan = Plan::parse(aligned.bytes()).map_err(|e| refused(e.into()))?;
-        let mut step_names = compile::step_names(&file, plan.core_len());
-        let operators: Vec<_> = plan.operators().collect();
+        let operators = operators(&file).map_err(refused)?;
+        let core_len = Runner::new(&file)
+            .and_then(|r| Ok(r.plan()?.core_len()))
+            .map_err(refused)?;
+        let mut step_names = compile::step_names(&file, core_len);
         if step_names.len() != operators.len() {
-            step_names = operators.iter().map(|op| op.name().to_owned()).collect();
+            step_names = operators
+                .iter()
+                .map(|(op, _)| op.name().to_owned())
+                .collect();
         }
-        let plan = file[..plan.core_len()].to_vec();
+        let plan = file[..core_len].to_vec();
         Ok(Model {
             name,
             plan,
@@ -150,6 +162,7 @@ impl Model {
             graph: None,
             warnings: Vec::new(),
             step_names,
+            operators,
         })
     }
 
@@ -166,8 +179,13 @@ impl Model {
         self.compiled.as_ref().map(|c| c.steps.as_slice())
     }
 
-    /// Multiply-accumulates of one inference; `None` for a plan file.
-    pub fn macs(&self) -> Option<u64> {
-        self.compiled.as_ref().map(Compiled::macs)
+    /// Multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.operators.iter().map(|(_, macs)| macs).sum()
     }
+}
+
+fn operators(plan: &[u8]) -> Result<Vec<(OpCode, u64)>, HostError> {
+    let aligned = AlignedBytes::from(plan);
+    Ok(Plan::parse(aligned.bytes())?.operators().collect())
 }

@@ -165,8 +165,8 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         grouped(instructions)
     );
     match model.macs() {
-        Some(macs) if macs > 0 => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
-        _ => println!(),
+        0 => println!(),
+        macs => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
     }
     Ok(())
 }
@@ -189,11 +189,11 @@ fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledStep> {
             .iter()
             .filter_map(|s| s.get(i).copied())
             .collect();
-        let info = model.steps().and_then(|s| s.get(i));
+        let (operator, macs) = model.operators[i];
         ProfiledStep {
             name: name.clone(),
-            operator: info.map_or_else(String::new, |s| s.operator.to_owned()),
-            macs: info.map_or(0, |s| s.macs),
+            operator: operator.name().to_owned(),
+            macs,
             instructions: common::median(&counts),
         }
     };

@@ -46,7 +46,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let peak = compiled
         .steps
         .get(compiled.peak_step)
-        .map_or("", |s| s.name.as_str());
+        .map_or_else(String::new, |s| common::shorten(&s.name));
     if args.json {
         common::print_json(&serde_json::json!({
             "model": model.name,

@@ -88,13 +88,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             grouped(instructions),
         ],
     ];
-    if let Some(macs) = model.macs() {
-        rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
-        rows.push(vec![
-            "instructions per multiply".into(),
-            format!("{:.3}", instructions as f64 / macs.max(1) as f64),
-        ]);
-    }
+    let macs = model.macs();
+    rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
+    rows.push(vec![
+        "instructions per multiply".into(),
+        format!("{:.3}", instructions as f64 / macs.max(1) as f64),
+    ]);
     rows.extend([
         vec!["flash".into(), bytes(result.flash_bytes)],
         vec!["  plan".into(), bytes(result.plan_bytes)],

@@ -184,7 +184,7 @@ fn inspect_plan(args: &Args) -> miette::Result<()> {
     let model = args.model.open()?;
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
-    let operators: Vec<_> = plan.operators().collect();
+    let operators = &model.operators;
     let describe = |tensor: kinglet::TensorInfo<'_>| {
         json!({
             "name": tensor.name,
@@ -203,10 +203,11 @@ fn inspect_plan(args: &Args) -> miette::Result<()> {
         .map(describe)
         .collect();
     if args.json {
-        let step = |(name, op): (&String, &kinglet::OpCode)| json!({ "name": name, "operator": op.name() });
-        let steps: Vec<_> = model.step_names.iter().zip(&operators).map(step).collect();
+        let step = |(name, (op, macs)): (&String, &(kinglet::OpCode, u64))| json!({ "name": name, "operator": op.name(), "macs": macs });
+        let steps: Vec<_> = model.step_names.iter().zip(operators).map(step).collect();
         common::print_json(&json!({
             "model": model.name,
+            "macs": model.macs(),
             "plan_bytes": plan.core_len(),
             "arena_bytes": plan.arena_len(),
             "inputs": inputs,
@@ -218,11 +219,21 @@ fn inspect_plan(args: &Args) -> miette::Result<()> {
     let rows: Vec<Vec<String>> = model
         .step_names
         .iter()
-        .zip(&operators)
+        .zip(operators)
         .enumerate()
-        .map(|(i, (name, op))| vec![i.to_string(), shorten(name), op.name().to_owned()])
+        .map(|(i, (name, (op, macs)))| {
+            vec![
+                i.to_string(),
+                shorten(name),
+                op.name().to_owned(),
+                count_or_dash(*macs),
+            ]
+        })
         .collect();
-    println!("{}", terminal_table(&["step", "node", "operator"], &rows));
+    println!(
+        "{}",
+        terminal_table(&["step", "node", "operator", "MACs"], &rows)
+    );
     println!(
         "plan {} bytes, arena {} bytes",
         grouped(plan.core_len() as u64),
