@@ -19,7 +19,10 @@ pub struct Tensor {
 impl Tensor {
     /// A single-precision tensor.
     pub fn f32(shape: Vec<usize>, data: Vec<f32>) -> Self {
-        Tensor { shape, data: Data::F32(data) }
+        Tensor {
+            shape,
+            data: Data::F32(data),
+        }
     }
 
     /// Element type.
@@ -107,7 +110,10 @@ pub enum FileError {
 /// float64 is rounded to float32; Fortran order and big-endian files are converted.
 pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, FileError> {
     let (path, member) = split_member(path.as_ref());
-    let read = |source| FileError::Read { path: path.clone(), source };
+    let read = |source| FileError::Read {
+        path: path.clone(),
+        source,
+    };
     match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => parse_npy(&path, &fs::read(&path).map_err(read)?),
         Some("npz") => {
@@ -121,7 +127,10 @@ pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, FileError> {
 /// Reads all arrays of `FILE.npz`, with their names.
 pub fn read_archive(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>, FileError> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.into(), source })?;
+    let bytes = fs::read(path).map_err(|source| FileError::Read {
+        path: path.into(),
+        source,
+    })?;
     let names = members(path, &bytes)?;
     let tensors = names.into_iter().map(|name| {
         let tensor = parse_npy(path, &read_member(path, &bytes, Some(&name))?)?;
@@ -154,7 +163,10 @@ pub fn write_atomic(
     write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
 ) -> Result<(), FileError> {
     let path = path.as_ref();
-    replace(path, write).map_err(|source| FileError::Write { path: path.into(), source })
+    replace(path, write).map_err(|source| FileError::Write {
+        path: path.into(),
+        source,
+    })
 }
 
 /// Index of the first NaN or infinity.
@@ -162,7 +174,10 @@ pub fn first_non_finite(values: &[f32]) -> Option<usize> {
     values.iter().position(|v| !v.is_finite())
 }
 
-fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
     let fill = |file: &mut File| {
         let mut buffered = BufWriter::new(file);
         write(&mut buffered)?;
@@ -185,16 +200,26 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Res
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     #[cfg(unix)]
     builder.permissions(permissions);
-    let mut temporary = builder.prefix(".kinglet-").suffix(".tmp").tempfile_in(folder)?;
+    let mut temporary = builder
+        .prefix(".kinglet-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
     fill(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     temporary.persist(&target).map_err(|e| e.error)?;
     Ok(())
 }
 
-fn write_elements<T: WritableElement>(path: &Path, shape: &[usize], values: &[T]) -> Result<(), FileError> {
-    let view = ArrayViewD::from_shape(IxDyn(shape), values)
-        .map_err(|_| FileError::Shape { path: path.into(), shape: shape.to_vec(), len: values.len() })?;
+fn write_elements<T: WritableElement>(
+    path: &Path,
+    shape: &[usize],
+    values: &[T],
+) -> Result<(), FileError> {
+    let view = ArrayViewD::from_shape(IxDyn(shape), values).map_err(|_| FileError::Shape {
+        path: path.into(),
+        shape: shape.to_vec(),
+        len: values.len(),
+    })?;
     write_atomic(path, |file| view.write_npy(file).map_err(io::Error::other))
 }
 
@@ -204,46 +229,75 @@ fn split_member(path: &Path) -> (PathBuf, Option<String>) {
         && !path.exists()
         && let Some((archive, name)) = text.rsplit_once(".npz:")
     {
-        return (PathBuf::from(format!("{archive}.npz")), Some(name.to_owned()));
+        return (
+            PathBuf::from(format!("{archive}.npz")),
+            Some(name.to_owned()),
+        );
     }
     (path.to_path_buf(), None)
 }
 
 /// Names of the arrays in an archive.
 fn members(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FileError> {
-    let malformed = |e: zip::result::ZipError| FileError::Malformed { path: path.into(), reason: e.to_string() };
+    let malformed = |e: zip::result::ZipError| FileError::Malformed {
+        path: path.into(),
+        reason: e.to_string(),
+    };
     let archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(malformed)?;
-    Ok(archive.file_names().map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned()).collect())
+    Ok(archive
+        .file_names()
+        .map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned())
+        .collect())
 }
 
 /// The bytes of one `.npy` member of an archive.
 fn read_member(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Vec<u8>, FileError> {
-    let malformed = |reason: String| FileError::Malformed { path: path.into(), reason };
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| malformed(e.to_string()))?;
+    let malformed = |reason: String| FileError::Malformed {
+        path: path.into(),
+        reason,
+    };
+    let mut archive =
+        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| malformed(e.to_string()))?;
     let names = members(path, bytes)?;
     let index = match member {
-        Some(name) => names.iter().position(|n| n == name).ok_or_else(|| FileError::Member {
-            path: path.into(),
-            problem: format!("there is no array {name:?}"),
-            names: names.clone(),
-        })?,
+        Some(name) => names
+            .iter()
+            .position(|n| n == name)
+            .ok_or_else(|| FileError::Member {
+                path: path.into(),
+                problem: format!("there is no array {name:?}"),
+                names: names.clone(),
+            })?,
         None if names.len() == 1 => 0,
         None if names.is_empty() => return Err(malformed("the archive is empty".into())),
         None => {
             let problem = format!("the archive holds {} arrays", names.len());
-            return Err(FileError::Member { path: path.into(), problem, names });
+            return Err(FileError::Member {
+                path: path.into(),
+                problem,
+                names,
+            });
         }
     };
     let mut contents = Vec::new();
-    let mut file = archive.by_index(index).map_err(|e| malformed(e.to_string()))?;
-    file.read_to_end(&mut contents).map_err(|e| malformed(e.to_string()))?;
+    let mut file = archive
+        .by_index(index)
+        .map_err(|e| malformed(e.to_string()))?;
+    file.read_to_end(&mut contents)
+        .map_err(|e| malformed(e.to_string()))?;
     Ok(contents)
 }
 
 fn parse_npy(path: &Path, bytes: &[u8]) -> Result<Tensor, FileError> {
-    let malformed = |reason: String| FileError::Malformed { path: path.into(), reason };
+    let malformed = |reason: String| FileError::Malformed {
+        path: path.into(),
+        reason,
+    };
     let header = Header::parse(bytes).map_err(malformed)?;
-    let unsupported = || FileError::DType { path: path.into(), dtype: header.descr.clone() };
+    let unsupported = || FileError::DType {
+        path: path.into(),
+        dtype: header.descr.clone(),
+    };
     let size: usize = match header.descr.trim_start_matches(['<', '>', '|', '=']) {
         "f4" | "i4" => 4,
         "f8" | "i8" => 8,
@@ -252,18 +306,27 @@ fn parse_npy(path: &Path, bytes: &[u8]) -> Result<Tensor, FileError> {
     };
     // Checked before anything is allocated: the header may promise more than there is memory.
     // Zero-sized dimensions are left out so that the product also bounds every stride.
-    let bound = header.shape.iter().filter(|&&d| d != 0).try_fold(size, |n, &d| n.checked_mul(d));
+    let bound = header
+        .shape
+        .iter()
+        .filter(|&&d| d != 0)
+        .try_fold(size, |n, &d| n.checked_mul(d));
     let Some(bound) = bound.filter(|&n| isize::try_from(n).is_ok()) else {
         return Err(malformed(format!("shape {:?} is too large", header.shape)));
     };
     let expected = if header.shape.contains(&0) { 0 } else { bound };
     let found = bytes.len() - header.data_offset;
     if expected != found {
-        return Err(FileError::Length { path: path.into(), expected, found });
+        return Err(FileError::Length {
+            path: path.into(),
+            expected,
+            found,
+        });
     }
     let (shape, data) = match header.descr.trim_start_matches(['<', '>', '|', '=']) {
         "f4" => elements(bytes).map(|(s, v)| (s, Data::F32(v))),
-        "f8" => elements::<f64>(bytes).map(|(s, v)| (s, Data::F32(v.into_iter().map(|x| x as f32).collect()))),
+        "f8" => elements::<f64>(bytes)
+            .map(|(s, v)| (s, Data::F32(v.into_iter().map(|x| x as f32).collect()))),
         "i1" => elements(bytes).map(|(s, v)| (s, Data::I8(v))),
         "u1" => elements(bytes).map(|(s, v)| (s, Data::U8(v))),
         "i4" => elements(bytes).map(|(s, v)| (s, Data::I32(v))),
@@ -295,32 +358,61 @@ impl Header {
             return Err("it does not start as a .npy file does".into());
         }
         let (start, length) = match *bytes.get(6).ok_or_else(short)? {
-            1 => (10, bytes.get(8..10).map(|b| usize::from(b[0]) | usize::from(b[1]) << 8)),
-            2 | 3 => (12, bytes.get(8..12).map(|b| b.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)))),
+            1 => (
+                10,
+                bytes
+                    .get(8..10)
+                    .map(|b| usize::from(b[0]) | usize::from(b[1]) << 8),
+            ),
+            2 | 3 => (
+                12,
+                bytes
+                    .get(8..12)
+                    .map(|b| b.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b))),
+            ),
             version => return Err(format!("format version {version} is unknown")),
         };
-        let data_offset = length.and_then(|n| n.checked_add(start)).ok_or_else(short)?;
+        let data_offset = length
+            .and_then(|n| n.checked_add(start))
+            .ok_or_else(short)?;
         let text = bytes.get(start..data_offset).ok_or_else(short)?;
         let text = std::str::from_utf8(text).map_err(|_| "the header is not text".to_owned())?;
         let field = |key: &str| {
-            let at = text.find(&format!("'{key}'")).ok_or_else(|| format!("the header has no {key:?}"))?;
+            let at = text
+                .find(&format!("'{key}'"))
+                .ok_or_else(|| format!("the header has no {key:?}"))?;
             let rest = text[at + key.len() + 2..].trim_start();
             Ok::<_, String>(rest.strip_prefix(':').unwrap_or(rest).trim_start())
         };
         let descr = field("descr")?;
-        let descr = match descr.strip_prefix(['\'', '"']).and_then(|d| d.split(['\'', '"']).next()) {
+        let descr = match descr
+            .strip_prefix(['\'', '"'])
+            .and_then(|d| d.split(['\'', '"']).next())
+        {
             Some(simple) => simple.to_owned(),
             None => descr.split('}').next().unwrap_or(descr).to_owned(),
         };
         let shape = field("shape")?;
-        let inside = shape.strip_prefix('(').and_then(|s| s.split_once(')')).ok_or("the shape is not a tuple")?.0;
+        let inside = shape
+            .strip_prefix('(')
+            .and_then(|s| s.split_once(')'))
+            .ok_or("the shape is not a tuple")?
+            .0;
         let shape = inside
             .split(',')
             .map(str::trim)
             .filter(|d| !d.is_empty())
-            .map(|d| d.trim_end_matches('L').parse().map_err(|_| format!("{d:?} is not a dimension")))
+            .map(|d| {
+                d.trim_end_matches('L')
+                    .parse()
+                    .map_err(|_| format!("{d:?} is not a dimension"))
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Header { descr, shape, data_offset })
+        Ok(Header {
+            descr,
+            shape,
+            data_offset,
+        })
     }
 }
 
@@ -330,7 +422,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-        let mut header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
+        let mut header =
+            format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
         while (10 + header.len() + 1) % 64 != 0 {
             header.push(' ');
         }
@@ -360,7 +453,10 @@ mod tests {
             Data::I32(vec![i32::MIN, 1, 2, 3, 4, i32::MAX]),
             Data::I64(vec![i64::MIN, 1, 2, 3, 4, i64::MAX]),
         ] {
-            let tensor = Tensor { shape: vec![2, 3], data };
+            let tensor = Tensor {
+                shape: vec![2, 3],
+                data,
+            };
             write_tensor(&path, &tensor).expect("written");
             assert_eq!(read_tensor(&path).expect("read"), tensor);
         }
@@ -368,32 +464,78 @@ mod tests {
 
     #[test]
     fn doubles_and_fortran_order_and_big_endian_are_converted() {
-        let doubles: Vec<u8> = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let doubles: Vec<u8> = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
         let t = read_bytes("t.npy", &npy("<f8", "True", "(2, 3)", &doubles)).expect("read");
-        assert_eq!(t, Tensor::f32(vec![2, 3], vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0]));
+        assert_eq!(
+            t,
+            Tensor::f32(vec![2, 3], vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0])
+        );
         let t = read_bytes("t.npy", &npy(">i4", "False", "(1,)", &[0, 0, 1, 2])).expect("read");
-        assert_eq!(t, Tensor { shape: vec![1], data: Data::I32(vec![258]) });
+        assert_eq!(
+            t,
+            Tensor {
+                shape: vec![1],
+                data: Data::I32(vec![258])
+            }
+        );
     }
 
     #[test]
     fn bad_files_name_the_problem() {
         let cases: [(&str, Vec<u8>, &str); 8] = [
-            ("t.npy", npy("<f4", "False", "(2,)", &[0; 7]), "promises 8 bytes of data, the file holds 7"),
-            ("t.npy", npy("<f4", "False", "(2,)", &[0; 9]), "promises 8 bytes of data, the file holds 9"),
-            ("t.npy", npy("<f2", "False", "(2,)", &[0; 4]), "element type <f2 is not supported"),
-            ("t.npy", npy("<f4", "False", "(4611686018427387904, 8)", &[]), "too large"),
-            ("t.npy", npy("<f4", "False", "(0, 4611686018427387904, 8)", &[]), "too large"),
-            ("t.npy", npy("<f4", "False", "(1000000000000,)", &[]), "promises 4000000000000 bytes"),
-            ("t.npy", b"\x93NUMPY\x01\x00\xff".to_vec(), "ends within the header"),
+            (
+                "t.npy",
+                npy("<f4", "False", "(2,)", &[0; 7]),
+                "promises 8 bytes of data, the file holds 7",
+            ),
+            (
+                "t.npy",
+                npy("<f4", "False", "(2,)", &[0; 9]),
+                "promises 8 bytes of data, the file holds 9",
+            ),
+            (
+                "t.npy",
+                npy("<f2", "False", "(2,)", &[0; 4]),
+                "element type <f2 is not supported",
+            ),
+            (
+                "t.npy",
+                npy("<f4", "False", "(4611686018427387904, 8)", &[]),
+                "too large",
+            ),
+            (
+                "t.npy",
+                npy("<f4", "False", "(0, 4611686018427387904, 8)", &[]),
+                "too large",
+            ),
+            (
+                "t.npy",
+                npy("<f4", "False", "(1000000000000,)", &[]),
+                "promises 4000000000000 bytes",
+            ),
+            (
+                "t.npy",
+                b"\x93NUMPY\x01\x00\xff".to_vec(),
+                "ends within the header",
+            ),
             ("t.npz", b"PK\x03\x04".to_vec(), "not a valid array file"),
         ];
         for (name, bytes, expected) in cases {
             let message = read_bytes(name, &bytes).expect_err("refused").to_string();
-            assert!(message.contains(expected), "{message} should contain {expected}");
+            assert!(
+                message.contains(expected),
+                "{message} should contain {expected}"
+            );
         }
         let message = read_tensor("no/such.npy").expect_err("refused").to_string();
         assert!(message.contains("cannot read no/such.npy"), "{message}");
-        assert!(matches!(read_tensor("t.txt"), Err(FileError::Extension { .. })));
+        assert!(matches!(
+            read_tensor("t.txt"),
+            Err(FileError::Extension { .. })
+        ));
     }
 
     #[test]
@@ -401,14 +543,24 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("t.npz");
         let mut writer = ndarray_npy::NpzWriter::new(File::create(&path).expect("created"));
-        writer.add_array("a", &ndarray::arr1(&[1i8])).expect("added");
-        writer.add_array("b", &ndarray::arr1(&[2i8])).expect("added");
+        writer
+            .add_array("a", &ndarray::arr1(&[1i8]))
+            .expect("added");
+        writer
+            .add_array("b", &ndarray::arr1(&[2i8]))
+            .expect("added");
         writer.finish().expect("finished");
         let message = read_tensor(&path).expect_err("ambiguous").to_string();
-        assert!(message.contains("holds 2 arrays") && message.contains("a, b"), "{message}");
+        assert!(
+            message.contains("holds 2 arrays") && message.contains("a, b"),
+            "{message}"
+        );
         let b = read_tensor(format!("{}:b", path.display())).expect("read");
         assert_eq!(b.data, Data::I8(vec![2]));
-        assert!(matches!(read_tensor(format!("{}:c", path.display())), Err(FileError::Member { .. })));
+        assert!(matches!(
+            read_tensor(format!("{}:c", path.display())),
+            Err(FileError::Member { .. })
+        ));
     }
 
     #[test]
@@ -420,7 +572,12 @@ mod tests {
             file.write_all(b"half")?;
             Err(io::Error::other("disk on fire"))
         });
-        assert!(result.expect_err("failed").to_string().contains("disk on fire"));
+        assert!(
+            result
+                .expect_err("failed")
+                .to_string()
+                .contains("disk on fire")
+        );
         assert_eq!(fs::read(&path).expect("still there"), b"old");
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
         write_atomic(&path, |file| file.write_all(b"new")).expect("written");

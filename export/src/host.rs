@@ -13,7 +13,10 @@ pub struct AlignedBytes {
 impl AlignedBytes {
     /// `len` zeroes.
     pub fn zeroed(len: usize) -> Self {
-        AlignedBytes { words: vec![0; len.div_ceil(16)], len }
+        AlignedBytes {
+            words: vec![0; len.div_ceil(16)],
+            len,
+        }
     }
 
     /// The bytes.
@@ -98,7 +101,11 @@ impl Runner {
     ///
     /// # Errors
     /// The input has the wrong length.
-    pub fn run(&mut self, inputs: &[u8], observer: &mut impl Observer) -> Result<Vec<Vec<u8>>, HostError> {
+    pub fn run(
+        &mut self,
+        inputs: &[u8],
+        observer: &mut impl Observer,
+    ) -> Result<Vec<Vec<u8>>, HostError> {
         Ok(self.run_all([inputs], observer)?.pop().unwrap_or_default())
     }
 
@@ -118,7 +125,11 @@ impl Runner {
             let mut rest = sample;
             for index in 0..plan.input_count() {
                 let Some(info) = plan.input(index) else { break };
-                let wrong = HostError::InputLength { name: info.name.into(), expected: info.len, found: rest.len() };
+                let wrong = HostError::InputLength {
+                    name: info.name.into(),
+                    expected: info.len,
+                    found: rest.len(),
+                };
                 let (bytes, tail) = rest.split_at_checked(info.len).ok_or(wrong)?;
                 if let Some(input) = session.input_mut(index) {
                     input.copy_from_slice(bytes);
@@ -127,10 +138,15 @@ impl Runner {
             }
             if !rest.is_empty() {
                 let expected = sample.len() - rest.len();
-                return Err(HostError::InputLength { name: "all".into(), expected, found: sample.len() });
+                return Err(HostError::InputLength {
+                    name: "all".into(),
+                    expected,
+                    found: sample.len(),
+                });
             }
             session.run_observed(observer)?;
-            let outputs = (0..plan.output_count()).filter_map(|i| session.output(i).map(<[u8]>::to_vec));
+            let outputs =
+                (0..plan.output_count()).filter_map(|i| session.output(i).map(<[u8]>::to_vec));
             results.push(outputs.collect());
         }
         Ok(results)

@@ -6,8 +6,8 @@ use crate::graph::Graph;
 use crate::host::{AlignedBytes, HostError, Runner};
 use crate::onnx::{self, LoadOptions, OnnxError};
 use crate::passes::{self, Warning};
-use kinglet::Plan;
 use kinglet::format::MAGIC;
+use kinglet::{OpCode, Plan};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,8 @@ pub struct Model {
     pub warnings: Vec<Warning>,
     /// A name for every step.
     pub step_names: Vec<String>,
+    /// Operator and multiply-accumulates of every step.
+    pub operators: Vec<(OpCode, u64)>,
 }
 
 /// Why a model cannot be used.
@@ -51,7 +53,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: OnnxError,
+        source: Box<OnnxError>,
     },
     /// The compiler refused the model.
     #[error("{}: {source}", path.display())]
@@ -59,7 +61,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: CompileError,
+        source: Box<CompileError>,
     },
     /// The plan file was refused.
     #[error("{}: {source}", path.display())]
@@ -79,7 +81,10 @@ pub enum ModelError {
 /// # Errors
 /// The file cannot be read, is no ONNX, or uses something unsupported.
 pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warning>), ModelError> {
-    let refused = |source| ModelError::Onnx { path: path.into(), source };
+    let refused = |source| ModelError::Onnx {
+        path: path.into(),
+        source: Box::new(source),
+    };
     let mut graph = onnx::load(path, options).map_err(refused)?;
     let warnings = passes::prepare(&mut graph);
     Ok((graph, warnings))
@@ -90,36 +95,75 @@ impl Model {
     ///
     /// # Errors
     /// See [`ModelError`].
-    pub fn open(path: &Path, load: &LoadOptions, options: &CompileOptions) -> Result<Model, ModelError> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    pub fn open(
+        path: &Path,
+        load: &LoadOptions,
+        options: &CompileOptions,
+    ) -> Result<Model, ModelError> {
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if extension == "onnx" {
             let (graph, warnings) = load_graph(path, load)?;
-            let refused = |source| ModelError::Compile { path: path.into(), source };
+            let refused = |source| ModelError::Compile {
+                path: path.into(),
+                source: Box::new(source),
+            };
             let compiled = compile::compile(&graph, options).map_err(refused)?;
+            let refused = |source| ModelError::Plan {
+                path: path.into(),
+                source,
+            };
+            let operators = operators(compiled.core()).map_err(refused)?;
             return Ok(Model {
                 name,
                 plan: compiled.core().to_vec(),
                 step_names: compiled.steps.iter().map(|s| s.name.clone()).collect(),
+                operators,
                 compiled: Some(compiled),
                 graph: Some(graph),
                 warnings,
             });
         }
-        let file = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+        let file = std::fs::read(path).map_err(|source| ModelError::Read {
+            path: path.into(),
+            source,
+        })?;
         if extension != "kinglet" && !file.starts_with(&MAGIC) {
             return Err(ModelError::Kind { path: path.into() });
         }
-        let refused = |source: HostError| ModelError::Plan { path: path.into(), source };
-        let aligned = AlignedBytes::from(file.as_slice());
-        let plan = Plan::parse(aligned.bytes()).map_err(|e| refused(e.into()))?;
-        let mut step_names = compile::step_names(&file, plan.core_len());
-        let operators: Vec<_> = plan.operators().collect();
+        let refused = |source: HostError| ModelError::Plan {
+            path: path.into(),
+            source,
+        };
+        let operators = operators(&file).map_err(refused)?;
+        let core_len = Runner::new(&file)
+            .and_then(|r| Ok(r.plan()?.core_len()))
+            .map_err(refused)?;
+        let mut step_names = compile::step_names(&file, core_len);
         if step_names.len() != operators.len() {
-            step_names = operators.iter().map(|op| op.name().to_owned()).collect();
+            step_names = operators
+                .iter()
+                .map(|(op, _)| op.name().to_owned())
+                .collect();
         }
-        let plan = file[..plan.core_len()].to_vec();
-        Ok(Model { name, plan, compiled: None, graph: None, warnings: Vec::new(), step_names })
+        let plan = file[..core_len].to_vec();
+        Ok(Model {
+            name,
+            plan,
+            compiled: None,
+            graph: None,
+            warnings: Vec::new(),
+            step_names,
+            operators,
+        })
     }
 
     /// A runner for this machine.
@@ -135,8 +179,13 @@ impl Model {
         self.compiled.as_ref().map(|c| c.steps.as_slice())
     }
 
-    /// Multiply-accumulates of one inference; `None` for a plan file.
-    pub fn macs(&self) -> Option<u64> {
-        self.compiled.as_ref().map(Compiled::macs)
+    /// Multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.operators.iter().map(|(_, macs)| macs).sum()
     }
+}
+
+fn operators(plan: &[u8]) -> Result<Vec<(OpCode, u64)>, HostError> {
+    let aligned = AlignedBytes::from(plan);
+    Ok(Plan::parse(aligned.bytes())?.operators().collect())
 }

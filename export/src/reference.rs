@@ -60,8 +60,14 @@ impl Reference {
     ///
     /// # Errors
     /// As there.
-    pub fn tract(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Reference, ReferenceError> {
-        Ok(Reference::Tract(Box::new(Tract::load(path, inputs, names)?)))
+    pub fn tract(
+        path: &Path,
+        inputs: &[(String, Vec<usize>)],
+        names: &[String],
+    ) -> Result<Reference, ReferenceError> {
+        Ok(Reference::Tract(Box::new(Tract::load(
+            path, inputs, names,
+        )?)))
     }
 
     /// All known tensors of inference `sample`, whose inputs are the bytes `inputs`.
@@ -76,7 +82,11 @@ impl Reference {
                     let found = tensor.shape.first().copied().unwrap_or(0);
                     let len = tensor.data.len() / found.max(1);
                     let data = tensor.data.slice(sample * len..(sample + 1) * len);
-                    let missing = || ReferenceError::Samples { name: name.clone(), found, sample };
+                    let missing = || ReferenceError::Samples {
+                        name: name.clone(),
+                        found,
+                        sample,
+                    };
                     Ok((name.clone(), data.ok_or_else(missing)?))
                 };
                 tensors.iter().map(one).collect()
@@ -102,30 +112,50 @@ impl Tract {
     ///
     /// # Errors
     /// The file cannot be read, or tract refuses it.
-    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)], names: &[String]) -> Result<Tract, ReferenceError> {
+    pub fn load(
+        path: &Path,
+        inputs: &[(String, Vec<usize>)],
+        names: &[String],
+    ) -> Result<Tract, ReferenceError> {
         let proto = onnx::read(path)?;
-        let parsed = tract_onnx::onnx().with_ignore_value_info(true).parse(&proto, None).map_err(tract)?;
+        let parsed = tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .parse(&proto, None)
+            .map_err(tract)?;
         let mut model = parsed.model;
         let outlets = model.input_outlets().map_err(tract)?.to_vec();
         for outlet in outlets {
             let name = model.node(outlet.node).name.clone();
             if let Some((_, shape)) = inputs.iter().find(|(n, _)| *n == name) {
-                let fact = model.outlet_fact(outlet).map_err(tract)?.clone().with_shape(shape.as_slice());
+                let fact = model
+                    .outlet_fact(outlet)
+                    .map_err(tract)?
+                    .clone()
+                    .with_shape(shape.as_slice());
                 model.set_outlet_fact(outlet, fact).map_err(tract)?;
             }
         }
-        let found = names.iter().filter_map(|name| Some((name.clone(), *parsed.outlets_by_name.get(name)?)));
+        let found = names
+            .iter()
+            .filter_map(|name| Some((name.clone(), *parsed.outlets_by_name.get(name)?)));
         let (names, outlets): (Vec<_>, Vec<_>) = found.unzip();
         model.select_output_outlets(&outlets).map_err(tract)?;
         let typed = model.into_typed().map_err(tract)?;
         let mut described = Vec::new();
         for outlet in typed.input_outlets().map_err(tract)? {
             let fact = typed.outlet_fact(*outlet).map_err(tract)?;
-            let shape = fact.shape.as_concrete().ok_or_else(|| tract("an input has an open shape"))?;
+            let shape = fact
+                .shape
+                .as_concrete()
+                .ok_or_else(|| tract("an input has an open shape"))?;
             described.push((shape.to_vec(), fact.datum_type));
         }
         let plan = typed.into_runnable().map_err(tract)?;
-        Ok(Tract { plan, names, inputs: described })
+        Ok(Tract {
+            plan,
+            names,
+            inputs: described,
+        })
     }
 
     /// Runs one inference on the bytes of all inputs, back to back.
@@ -137,13 +167,22 @@ impl Tract {
         let mut inputs = tvec!();
         for (shape, dtype) in &self.inputs {
             let len = shape.iter().product::<usize>() * dtype.size_of();
-            let (bytes, tail) = rest.split_at_checked(len).ok_or_else(|| tract("the sample is too short"))?;
+            let (bytes, tail) = rest
+                .split_at_checked(len)
+                .ok_or_else(|| tract("the sample is too short"))?;
             let tensor = match dtype {
                 DatumType::F32 => {
-                    let v: Vec<f32> = bytes.as_chunks().0.iter().map(|&w| f32::from_le_bytes(w)).collect();
+                    let v: Vec<f32> = bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&w| f32::from_le_bytes(w))
+                        .collect();
                     Tensor::from_shape(shape, &v)
                 }
-                DatumType::I8 => Tensor::from_shape(shape, &bytes.iter().map(|&b| b as i8).collect::<Vec<_>>()),
+                DatumType::I8 => {
+                    Tensor::from_shape(shape, &bytes.iter().map(|&b| b as i8).collect::<Vec<_>>())
+                }
                 DatumType::U8 => Tensor::from_shape(shape, bytes),
                 other => return Err(tract(format!("input type {other:?}"))),
             };

@@ -87,15 +87,30 @@ fn type_name(dtype: DType) -> &'static str {
 /// # Errors
 /// A file is missing or does not fit: see [`SampleError`].
 pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleError> {
-    let infos: Vec<TensorInfo<'_>> = (0..plan.input_count()).filter_map(|i| plan.input(i)).collect();
-    let names = || infos.iter().map(|i| format!("--input {}=FILE", i.name)).collect::<Vec<_>>().join(" ");
+    let infos: Vec<TensorInfo<'_>> = (0..plan.input_count())
+        .filter_map(|i| plan.input(i))
+        .collect();
+    let names = || {
+        infos
+            .iter()
+            .map(|i| format!("--input {}=FILE", i.name))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let mut samples: Option<Samples> = None;
     for info in &infos {
-        let named = arguments.iter().find_map(|a| a.strip_prefix(info.name)?.strip_prefix('='));
+        let named = arguments
+            .iter()
+            .find_map(|a| a.strip_prefix(info.name)?.strip_prefix('='));
         let path = match (named, arguments) {
             (Some(path), _) => path,
             (None, [only]) if infos.len() == 1 => only,
-            _ => return Err(SampleError::Arguments(format!("give every input of the model: {}", names()))),
+            _ => {
+                return Err(SampleError::Arguments(format!(
+                    "give every input of the model: {}",
+                    names()
+                )));
+            }
         };
         let (rows, keeps_batch) = read_input(Path::new(path), info)?;
         match &mut samples {
@@ -107,7 +122,11 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
             }
             Some(all) => {
                 let (expected, found) = (all.rows.len(), rows.len());
-                return Err(SampleError::Count { input: info.name.into(), expected, found });
+                return Err(SampleError::Count {
+                    input: info.name.into(),
+                    expected,
+                    found,
+                });
             }
         }
     }
@@ -123,20 +142,37 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
     let expected = info.shape();
     let row = tensor.shape.get(1..).unwrap_or_default();
     let keeps_batch = row == expected;
-    if !keeps_batch && !(expected.first() == Some(&1) && row == &expected[1..]) {
+    let without_batch = expected.first() == Some(&1) && row == &expected[1..];
+    if !keeps_batch && !without_batch {
         let (expected, found) = (expected.to_vec(), row.to_vec());
-        return Err(SampleError::Shape { path: path.into(), input: info.name.into(), expected, found });
+        return Err(SampleError::Shape {
+            path: path.into(),
+            input: info.name.into(),
+            expected,
+            found,
+        });
     }
     let len = info.len / info.dtype.size();
     let rows = match (&tensor.data, info.dtype) {
         (Data::F32(values), DType::F32) => {
             if let Some(at) = files::first_non_finite(values) {
                 let (sample, element, value) = (at / len, at % len, values[at]);
-                return Err(SampleError::NotFinite { path: path.into(), sample, element, value });
+                return Err(SampleError::NotFinite {
+                    path: path.into(),
+                    sample,
+                    element,
+                    value,
+                });
             }
-            values.chunks(len).map(|row| row.iter().flat_map(|v| v.to_le_bytes()).collect()).collect()
+            values
+                .chunks(len)
+                .map(|row| row.iter().flat_map(|v| v.to_le_bytes()).collect())
+                .collect()
         }
-        (Data::I8(values), DType::I8) => values.chunks(len).map(|row| row.iter().map(|&v| v as u8).collect()).collect(),
+        (Data::I8(values), DType::I8) => values
+            .chunks(len)
+            .map(|row| row.iter().map(|&v| v as u8).collect())
+            .collect(),
         (Data::U8(values), DType::U8) => values.chunks(len).map(<[u8]>::to_vec).collect(),
         (data, dtype) => {
             let found = match data.dtype() {
@@ -160,22 +196,40 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
 /// Bytes of one tensor as typed elements.
 pub fn decode(dtype: DType, bytes: &[u8]) -> Data {
     match dtype {
-        DType::F32 => Data::F32(bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()),
+        DType::F32 => Data::F32(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&word| f32::from_le_bytes(word))
+                .collect(),
+        ),
         DType::I8 => Data::I8(bytes.iter().map(|&b| b as i8).collect()),
         DType::U8 => Data::U8(bytes.to_vec()),
     }
 }
 
 /// Output `index` of all inferences as one tensor with a leading sample axis. `outputs[sample][index]` are bytes.
-pub fn gather(info: &TensorInfo<'_>, index: usize, outputs: &[Vec<Vec<u8>>], keeps_batch: bool) -> Tensor {
+pub fn gather(
+    info: &TensorInfo<'_>,
+    index: usize,
+    outputs: &[Vec<Vec<u8>>],
+    keeps_batch: bool,
+) -> Tensor {
     let row = match info.shape() {
         [1, rest @ ..] if !keeps_batch => rest,
         all => all,
     };
-    let bytes: Vec<u8> = outputs.iter().flat_map(|o| o.get(index).into_iter().flatten().copied()).collect();
+    let bytes: Vec<u8> = outputs
+        .iter()
+        .flat_map(|o| o.get(index).into_iter().flatten().copied())
+        .collect();
     let mut shape = vec![outputs.len()];
     shape.extend(row);
-    Tensor { shape, data: decode(info.dtype, &bytes) }
+    Tensor {
+        shape,
+        data: decode(info.dtype, &bytes),
+    }
 }
 
 /// Writes all outputs: to `path` itself for a single one, into the folder `path` otherwise (or when it is one).
@@ -191,13 +245,22 @@ pub fn write(
 ) -> Result<Vec<(String, PathBuf, Vec<usize>)>, SampleError> {
     let into_folder = plan.output_count() > 1 || path.is_dir();
     if into_folder {
-        std::fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.into(), source })?;
+        std::fs::create_dir_all(path).map_err(|source| FileError::Write {
+            path: path.into(),
+            source,
+        })?;
     }
     let mut written = Vec::new();
     for index in 0..plan.output_count() {
-        let Some(info) = plan.output(index) else { continue };
+        let Some(info) = plan.output(index) else {
+            continue;
+        };
         let tensor = gather(&info, index, outputs, keeps_batch);
-        let file = if into_folder { path.join(format!("{}.npy", file_name(info.name))) } else { path.into() };
+        let file = if into_folder {
+            path.join(format!("{}.npy", file_name(info.name)))
+        } else {
+            path.into()
+        };
         files::write_tensor(&file, &tensor)?;
         written.push((info.name.to_owned(), file, tensor.shape));
     }
@@ -205,5 +268,14 @@ pub fn write(
 }
 
 fn file_name(tensor: &str) -> String {
-    tensor.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+    tensor
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }

@@ -25,7 +25,11 @@ pub struct Comparison {
 impl Comparison {
     /// Share of equal elements.
     pub fn equal_share(&self) -> f64 {
-        if self.elements == 0 { 1.0 } else { 1.0 - self.different as f64 / self.elements as f64 }
+        if self.elements == 0 {
+            1.0
+        } else {
+            1.0 - self.different as f64 / self.elements as f64
+        }
     }
 
     /// Whether the step is as exact as the rounding contract promises: at least 99.9 % equal and none off by more
@@ -33,7 +37,9 @@ impl Comparison {
     pub fn holds(&self, dtype: DType) -> bool {
         match dtype {
             DType::F32 => self.largest <= 1e-4,
-            DType::I8 | DType::U8 => self.largest <= 1.0 && (self.equal_share() >= 0.999 || self.different <= 1),
+            DType::I8 | DType::U8 => {
+                self.largest <= 1.0 && (self.equal_share() >= 0.999 || self.different <= 1)
+            }
         }
     }
 
@@ -56,7 +62,11 @@ impl Comparison {
     fn element(&mut self, difference: f64, tolerance: f64) {
         self.elements += 1;
         self.different += u64::from(difference > tolerance || difference.is_nan());
-        self.largest = if difference.is_nan() { f64::INFINITY } else { self.largest.max(difference) };
+        self.largest = if difference.is_nan() {
+            f64::INFINITY
+        } else {
+            self.largest.max(difference)
+        };
     }
 }
 
@@ -80,15 +90,27 @@ pub struct Forced<'a> {
 
 impl<'a> Forced<'a> {
     /// For one inference; `comparisons` has one entry a step and accumulates.
-    pub fn new(steps: &'a [StepInfo], comparisons: &'a mut [Comparison], reference: &'a Values) -> Self {
-        Forced { steps, comparisons, reference }
+    pub fn new(
+        steps: &'a [StepInfo],
+        comparisons: &'a mut [Comparison],
+        reference: &'a Values,
+    ) -> Self {
+        Forced {
+            steps,
+            comparisons,
+            reference,
+        }
     }
 }
 
 impl Observer for Forced<'_> {
     fn after(&mut self, index: usize, output: &mut [u8]) {
-        let Some(step) = self.steps.get(index).filter(|s| s.complete) else { return };
-        let Some(reference) = self.reference.get(&step.output) else { return };
+        let Some(step) = self.steps.get(index).filter(|s| s.complete) else {
+            return;
+        };
+        let Some(reference) = self.reference.get(&step.output) else {
+            return;
+        };
         let ours = crate::samples::decode(step.dtype, output);
         if ours.len() != reference.len() {
             return;
@@ -114,7 +136,9 @@ impl Observer for Forced<'_> {
 
 /// The reference's tensor in the order in which the step stores it.
 fn arrange(step: &StepInfo, reference: &Data) -> Data {
-    let Some(perm) = &step.permutation else { return reference.clone() };
+    let Some(perm) = &step.permutation else {
+        return reference.clone();
+    };
     // onnx = transpose(stored, perm), so stored = transpose(onnx, perm⁻¹).
     let onnx_shape: Vec<usize> = perm.iter().map(|&p| step.shape[p]).collect();
     let mut back = vec![0; perm.len()];

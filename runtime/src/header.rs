@@ -53,7 +53,7 @@ pub const fn elements(bytes: &[u8], index: usize) -> usize {
 }
 
 /// The core of `bytes` as an array, its start checked at build time (magic, version, length). The rest is checked by
-/// [`Plan::parse`] when the session starts.
+/// [`crate::Plan::parse`] when the session starts.
 pub const fn checked_plan<const N: usize>(bytes: &[u8]) -> [u8; N] {
     assert!(
         bytes.len() >= size_of::<Header>(),

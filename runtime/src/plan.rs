@@ -207,9 +207,9 @@ impl<'p> Plan<'p> {
         self.tensor(self.io.get(self.input_count()..)?.get(index)?)
     }
 
-    /// Operator of every step, in order.
-    pub fn operators(&self) -> impl Iterator<Item = OpCode> + 'p {
-        self.steps().map(|step| step.code)
+    /// Operator of every step, in order, and its multiply-accumulates (padding counted).
+    pub fn operators(&self) -> impl Iterator<Item = (OpCode, u64)> + use<'p> {
+        self.steps().map(|step| (step.code, step.macs()))
     }
 
     /// Seed and digest of the self-test.

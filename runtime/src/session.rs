@@ -9,7 +9,7 @@ use crate::plan::{Plan, TensorInfo};
 
 /// A plan ready to run in an arena.
 ///
-/// `OPS` is the set of operators that are linked in ([`OpCode::bit`]); code for others is dead to the linker.
+/// `OPS` is the set of operators that are linked in ([`crate::OpCode::bit`]); code for others is dead to the linker.
 /// [`crate::model!`] computes it from the plan, [`DynSession`] has all.
 #[derive(Debug)]
 pub struct Session<'p, 'a, const OPS: u64> {

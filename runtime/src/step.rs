@@ -45,6 +45,38 @@ impl<'p> Step<'p> {
         self.parameters().ok_or(StepError::Size)
     }
 
+    /// Multiply-accumulates, padding counted: every weight is used once for each output pixel or row.
+    pub(crate) fn macs(&self) -> u64 {
+        use OpCode as O;
+        let pixels = |w: &Window| {
+            let [height, width, _] = w.output.map(|d| u64::from(d.get()));
+            u64::from(w.batch.get())
+                .wrapping_mul(height)
+                .wrapping_mul(width)
+        };
+        let weights = |span: Span, size: u64| u64::from(span.len.get()) / size;
+        let macs = match self.code {
+            O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
+                let p = self.parameters::<format::ConvI8>();
+                p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size()))
+            }
+            O::ConvF32 | O::DepthwiseF32 => {
+                let p = self.parameters::<format::ConvF32>();
+                p.map(|p| pixels(&p.window) * weights(p.weights, 4))
+            }
+            O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
+                let p = self.parameters::<format::FullyConnectedI8>();
+                p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, self.weight_size()))
+            }
+            O::FullyConnectedF32 => {
+                let p = self.parameters::<format::FullyConnectedF32>();
+                p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, 4))
+            }
+            _ => None,
+        };
+        macs.unwrap_or(0)
+    }
+
     /// Everything the kernels rely on.
     pub(crate) fn check(&self, limits: &Limits) -> Check {
         use OpCode as O;

@@ -90,7 +90,8 @@ fn try_out(file: &[u8]) -> Fate {
         return Fate::TooLarge;
     }
     let mut arena = vec![u128::MAX; plan.arena_len().div_ceil(16)];
-    let mut session = DynSession::new(plan, arena.as_mut_bytes()).expect("the arena is as large as the plan says");
+    let mut session = DynSession::new(plan, arena.as_mut_bytes())
+        .expect("the arena is as large as the plan says");
     session.run().expect("a plan that parses runs");
     let _digest_differs = session.self_test();
     for index in 0..plan.output_count() {
@@ -120,7 +121,10 @@ fn fates(count: usize, seed: u64, damage: impl Fn(&mut Vec<u8>, usize, &mut Rand
             Fate::Ran => 2,
         }] += 1;
     }
-    println!("refused {}, too large {}, ran {}", seen[0], seen[1], seen[2]);
+    println!(
+        "refused {}, too large {}, ran {}",
+        seen[0], seen[1], seen[2]
+    );
     seen
 }
 
@@ -131,7 +135,9 @@ fn the_fixtures_run_and_prove_themselves() {
         let plan = Plan::parse(file.bytes()).unwrap();
         let mut arena = vec![0u128; plan.arena_len().div_ceil(16)];
         let mut session = DynSession::new(plan, arena.as_mut_bytes()).unwrap();
-        session.self_test().unwrap_or_else(|e| panic!("{name}: {e}"));
+        session
+            .self_test()
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 
@@ -141,7 +147,10 @@ fn every_truncation_is_refused() {
         let whole = Aligned::new(file);
         for len in 0..file.len() {
             let error = Plan::parse(&whole.bytes()[..len]).expect_err("it is cut off");
-            assert!(matches!(error, PlanError::Truncated { .. }), "{name}, {len} bytes: {error}");
+            assert!(
+                matches!(error, PlanError::Truncated { .. }),
+                "{name}, {len} bytes: {error}"
+            );
         }
     }
 }
@@ -205,7 +214,22 @@ fn every_flipped_bit_of_the_records_under_a_good_checksum_does_no_harm() {
 #[test]
 fn extreme_numbers_under_a_good_checksum_do_no_harm() {
     const EXTREMES: [u32; 16] = [
-        0, 1, 2, 3, 15, 16, 255, 256, 0x7fff, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0x7f80_0000, 0x7fc0_0000, u32::MAX,
+        0,
+        1,
+        2,
+        3,
+        15,
+        16,
+        255,
+        256,
+        0x7fff,
+        0xffff,
+        0x1_0000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0x7f80_0000,
+        0x7fc0_0000,
+        u32::MAX,
     ];
     let [refused, _, ran] = fates(30_000, 3, |file, records, random| {
         for _ in 0..=random.below(2) {
@@ -240,7 +264,11 @@ fn random_weights_and_tables_do_no_harm() {
             *byte = random.bits() as u8;
         }
     });
-    assert_eq!((refused, too_large, ran), (0, 0, 300), "any weights are weights");
+    assert_eq!(
+        (refused, too_large, ran),
+        (0, 0, 300),
+        "any weights are weights"
+    );
 }
 
 /// Steps and tensors moved about in the arena: overlapping, outside, misaligned.
@@ -253,7 +281,11 @@ fn operands_moved_in_the_arena_do_no_harm() {
         for _ in 0..random.below(count) {
             at += word(file, at + offset_of!(StepHeader, size)) & 0xffff;
         }
-        let mut field = at + [offset_of!(StepHeader, input), offset_of!(StepHeader, output)][random.below(2)];
+        let mut field = at
+            + [
+                offset_of!(StepHeader, input),
+                offset_of!(StepHeader, output),
+            ][random.below(2)];
         if random.below(5) == 0 {
             let io = word(file, offset_of!(Header, io_offset));
             field = io + random.below(2) * size_of::<IoRecord>() + offset_of!(IoRecord, arena);

@@ -24,7 +24,8 @@ impl Done {
     /// It failed, or the output is no JSON object.
     pub fn json(&self) -> Value {
         assert!(self.succeeded, "kinglet failed: {}", self.stderr);
-        let value: Value = serde_json::from_str(&self.stdout).expect("standard output is JSON and nothing else");
+        let value: Value =
+            serde_json::from_str(&self.stdout).expect("standard output is JSON and nothing else");
         assert!(value.is_object(), "one JSON object is expected: {value}");
         value
     }
@@ -41,7 +42,11 @@ impl Done {
         let squeeze = |text: &str| text.replace(|c: char| c.is_whitespace() || c == '│', "");
         let message = squeeze(&self.stderr);
         for word in words {
-            assert!(message.contains(&squeeze(word)), "`{word}` is not in: {}", self.stderr);
+            assert!(
+                message.contains(&squeeze(word)),
+                "`{word}` is not in: {}",
+                self.stderr
+            );
         }
     }
 }
@@ -52,7 +57,11 @@ impl Done {
 /// It cannot be started, or writes something that is not text.
 pub fn kinglet<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Done {
     let output = Command::new(program).args(arguments).output();
-    let Output { status, stdout, stderr } = output.expect("the command under test starts");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.expect("the command under test starts");
     Done {
         succeeded: status.success(),
         code: status.code(),

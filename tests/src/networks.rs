@@ -52,7 +52,11 @@ impl Builder {
         self.graph.add_value(Value {
             name: format!("v{}", self.graph.values.len()),
             shape: shape.to_vec(),
-            dtype: if self.quantized { DType::I8 } else { DType::F32 },
+            dtype: if self.quantized {
+                DType::I8
+            } else {
+                DType::F32
+            },
             quantization,
             data: None,
         })

@@ -31,7 +31,11 @@ impl Random {
 
     /// In `0 .. n`; 0 for `n` = 0.
     pub fn below(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { (self.bits() % n as u64) as usize }
+        if n == 0 {
+            0
+        } else {
+            (self.bits() % n as u64) as usize
+        }
     }
 
     /// In `low ..= high`.

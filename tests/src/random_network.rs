@@ -284,7 +284,8 @@ fn transpose(b: &mut Builder, x: ValueId) -> ValueId {
 
 fn pad(b: &mut Builder, x: ValueId) -> ValueId {
     let shape = b.shape(x);
-    let mut some = || -> Vec<usize> { shape.iter().map(|_| b.random.pick(&[0, 0, 1, 2])).collect() };
+    let mut some =
+        || -> Vec<usize> { shape.iter().map(|_| b.random.pick(&[0, 0, 1, 2])).collect() };
     let (before, after) = (some(), some());
     let to: Vec<usize> = (0..shape.len())
         .map(|i| before[i] + shape[i] + after[i])

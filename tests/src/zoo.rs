@@ -116,7 +116,11 @@ impl Golden {
     /// # Panics
     /// It is refused.
     pub fn open(&self) -> Model {
-        let model = Model::open(&self.path(), &LoadOptions::default(), &CompileOptions::default());
+        let model = Model::open(
+            &self.path(),
+            &LoadOptions::default(),
+            &CompileOptions::default(),
+        );
         model.unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -145,7 +149,9 @@ pub fn rows(model: &Model, path: &Path) -> Vec<Vec<u8>> {
     let runner = model.runner().expect("a compiled plan is valid");
     let plan = runner.plan().expect("a compiled plan is valid");
     let argument = path.to_str().expect("a path in UTF-8").to_owned();
-    samples::read(&plan, &[argument]).unwrap_or_else(|error| panic!("{error}")).rows
+    samples::read(&plan, &[argument])
+        .unwrap_or_else(|error| panic!("{error}"))
+        .rows
 }
 
 /// A tensor file.
@@ -162,7 +168,9 @@ pub fn tensor(path: &Path) -> Tensor {
 /// A sample does not fit the model.
 pub fn run_on_host(model: &Model, samples: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut runner: Runner = model.runner().expect("a compiled plan is valid");
-    let outputs = runner.run_all(samples.iter().map(Vec::as_slice), &mut ()).expect("the samples fit");
+    let outputs = runner
+        .run_all(samples.iter().map(Vec::as_slice), &mut ())
+        .expect("the samples fit");
     outputs.into_iter().map(|each| each.concat()).collect()
 }
 

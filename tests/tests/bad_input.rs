@@ -22,8 +22,22 @@ impl Folder {
         folder.model("float.onnx", &classifier(false));
         folder.model("int8.onnx", &classifier(true));
         for name in ["float", "int8"] {
-            let (from, to) = (folder.path(&format!("{name}.onnx")), folder.path(&format!("{name}.kinglet")));
-            assert!(kinglet(PROGRAM, ["compile".as_ref(), from.as_os_str(), "-o".as_ref(), to.as_os_str()]).succeeded);
+            let (from, to) = (
+                folder.path(&format!("{name}.onnx")),
+                folder.path(&format!("{name}.kinglet")),
+            );
+            assert!(
+                kinglet(
+                    PROGRAM,
+                    [
+                        "compile".as_ref(),
+                        from.as_os_str(),
+                        "-o".as_ref(),
+                        to.as_os_str()
+                    ]
+                )
+                .succeeded
+            );
         }
         let len = 3 * 9 * 11;
         folder.tensor("float.npy", &[2, 3, 9, 11], Data::F32(vec![0.5; 2 * len]));
@@ -40,7 +54,14 @@ impl Folder {
     }
 
     fn tensor(&self, name: &str, shape: &[usize], data: Data) {
-        write_tensor(self.path(name), &Tensor { shape: shape.to_vec(), data }).unwrap();
+        write_tensor(
+            self.path(name),
+            &Tensor {
+                shape: shape.to_vec(),
+                data,
+            },
+        )
+        .unwrap();
     }
 
     fn bytes(&self, name: &str, bytes: &[u8]) {
@@ -73,7 +94,9 @@ impl Folder {
     /// Runs a command whose words are separated by spaces; those with a dot are files in the folder.
     fn kinglet(&self, words: &str) -> Done {
         let word = |w: &str| match w.split_once('=') {
-            Some((name, file)) if file.contains('.') => format!("{name}={}", self.path(file).display()),
+            Some((name, file)) if file.contains('.') => {
+                format!("{name}={}", self.path(file).display())
+            }
             None if w.contains('.') => self.path(w).display().to_string(),
             _ => w.to_owned(),
         };
@@ -98,7 +121,10 @@ impl Folder {
     }
 
     fn run_refuses(&self, model: &str, input: &str, expected: &[&str]) {
-        self.refuses(&format!("run {model} --input {input} --output out.npy"), expected);
+        self.refuses(
+            &format!("run {model} --input {input} --output out.npy"),
+            expected,
+        );
     }
 }
 
@@ -167,10 +193,22 @@ fn truncated_models_are_refused() {
 #[test]
 fn wrong_shapes_are_refused_with_both_shapes() {
     let folder = Folder::new();
-    for (shape, found) in [(&[1, 3, 11, 9][..], "[3, 11, 9]"), (&[2, 297], "[297]"), (&[3, 9, 11], "[9, 11]")] {
-        folder.tensor("wrong.npy", shape, Data::F32(vec![0.0; shape.iter().product()]));
+    for (shape, found) in [
+        (&[1, 3, 11, 9][..], "[3, 11, 9]"),
+        (&[2, 297], "[297]"),
+        (&[3, 9, 11], "[9, 11]"),
+    ] {
+        folder.tensor(
+            "wrong.npy",
+            shape,
+            Data::F32(vec![0.0; shape.iter().product()]),
+        );
         for model in ["float.onnx", "float.kinglet"] {
-            folder.run_refuses(model, "wrong.npy", &["wrong.npy", found, "[1, 3, 9, 11]", "image"]);
+            folder.run_refuses(
+                model,
+                "wrong.npy",
+                &["wrong.npy", found, "[1, 3, 9, 11]", "image"],
+            );
         }
     }
 }
@@ -178,18 +216,34 @@ fn wrong_shapes_are_refused_with_both_shapes() {
 #[test]
 fn wrong_element_types_are_refused_with_both_types() {
     let folder = Folder::new();
-    folder.run_refuses("float.kinglet", "int8.npy", &["int8.npy", "int8", "float32", "image"]);
-    folder.run_refuses("int8.onnx", "float.npy", &["float.npy", "float32", "int8", "image"]);
+    folder.run_refuses(
+        "float.kinglet",
+        "int8.npy",
+        &["int8.npy", "int8", "float32", "image"],
+    );
+    folder.run_refuses(
+        "int8.onnx",
+        "float.npy",
+        &["float.npy", "float32", "int8", "image"],
+    );
 }
 
 #[test]
 fn numbers_that_are_not_finite_are_refused_with_their_place() {
     let folder = Folder::new();
-    for (bad, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+    for (bad, name) in [
+        (f32::NAN, "NaN"),
+        (f32::INFINITY, "inf"),
+        (f32::NEG_INFINITY, "-inf"),
+    ] {
         let mut values = vec![0.25; 2 * 297];
         values[297 + 41] = bad;
         folder.tensor("bad.npy", &[2, 3, 9, 11], Data::F32(values));
-        folder.run_refuses("float.onnx", "bad.npy", &["bad.npy", "element 41 of sample 1", name]);
+        folder.run_refuses(
+            "float.onnx",
+            "bad.npy",
+            &["bad.npy", "element 41 of sample 1", name],
+        );
     }
 }
 
@@ -211,8 +265,15 @@ fn truncated_and_damaged_arrays_are_refused() {
 fn no_samples_give_no_rows_and_cannot_be_emulated() {
     let folder = Folder::new();
     folder.tensor("none.npy", &[0, 3, 9, 11], Data::F32(Vec::new()));
-    folder.refuses("emulate float.onnx --input none.npy --output out.npy", &["no samples"]);
-    assert!(folder.kinglet("run float.onnx --input none.npy --output out.npy").succeeded);
+    folder.refuses(
+        "emulate float.onnx --input none.npy --output out.npy",
+        &["no samples"],
+    );
+    assert!(
+        folder
+            .kinglet("run float.onnx --input none.npy --output out.npy")
+            .succeeded
+    );
     assert_eq!(read_tensor(folder.path("out.npy")).unwrap().shape, [0, 5]);
 }
 
@@ -231,7 +292,10 @@ fn an_unsupported_operator_is_named_with_its_node_and_opset() {
     folder.refuses("compile selu.onnx -o out.kinglet", &expected);
     folder.refuses("inspect selu.onnx --json", &expected);
     folder.run_refuses("selu.onnx", "six.npy", &expected);
-    folder.refuses("emulate selu.onnx --input six.npy --output out.npy", &expected);
+    folder.refuses(
+        "emulate selu.onnx --input six.npy --output out.npy",
+        &expected,
+    );
 }
 
 #[test]
@@ -242,8 +306,14 @@ fn missing_files_are_named() {
     folder.run_refuses("float.onnx", "none.npy", &["none.npy"]);
     folder.refuses("compile none.onnx -o out.kinglet", &["none.onnx"]);
     folder.refuses("inspect none.onnx", &["none.onnx"]);
-    folder.refuses("compile float.onnx -o no/such/folder/out.kinglet", &["no/such/folder"]);
-    folder.refuses("run float.onnx --input float.npy --output no/such/folder/out.npy", &["no/such/folder"]);
+    folder.refuses(
+        "compile float.onnx -o no/such/folder/out.kinglet",
+        &["no/such/folder"],
+    );
+    folder.refuses(
+        "run float.onnx --input float.npy --output no/such/folder/out.npy",
+        &["no/such/folder"],
+    );
 }
 
 #[test]
@@ -251,14 +321,20 @@ fn a_file_that_is_no_model_by_its_name_is_refused() {
     let folder = Folder::new();
     folder.bytes("model.tflite", b"TFL3");
     folder.run_refuses("model.tflite", "float.npy", &["model.tflite", ".onnx"]);
-    folder.refuses("compile int8.kinglet -o out.kinglet", &["int8.kinglet", "plan"]);
+    folder.refuses(
+        "compile int8.kinglet -o out.kinglet",
+        &["int8.kinglet", "plan"],
+    );
 }
 
 #[test]
 fn an_unknown_board_lists_the_known_ones() {
     let folder = Folder::new();
     let expected = ["pico", "mps2-an386"];
-    folder.refuses("emulate int8.onnx --board pico --input int8.npy --output out.npy", &expected);
+    folder.refuses(
+        "emulate int8.onnx --board pico --input int8.npy --output out.npy",
+        &expected,
+    );
     folder.refuses("bench int8.onnx --board pico", &expected);
     folder.refuses("verify int8.onnx --board pico --input int8.npy", &expected);
 }
@@ -270,9 +346,16 @@ fn a_model_too_large_for_the_board_is_refused_with_both_sizes() {
     folder.model("large.onnx", &relu(len, true));
     folder.tensor("large.npy", &[1, len], Data::I8(vec![1; len]));
     let expected = ["mps2-an386", "RAM", "arena", "4194304"];
-    folder.refuses("emulate large.onnx --board mps2-an386 --input large.npy --output out.npy", &expected);
+    folder.refuses(
+        "emulate large.onnx --board mps2-an386 --input large.npy --output out.npy",
+        &expected,
+    );
     // The host has room.
-    assert!(folder.kinglet("run large.onnx --input large.npy --output out.npy").succeeded);
+    assert!(
+        folder
+            .kinglet("run large.onnx --input large.npy --output out.npy")
+            .succeeded
+    );
 }
 
 #[test]
@@ -281,10 +364,18 @@ fn wrong_arguments_for_several_inputs_are_refused_with_the_names() {
     folder.model("two.onnx", &two_inputs(false));
     folder.tensor("a.npy", &[2, 2, 3], Data::F32(vec![0.5; 12]));
     folder.tensor("b.npy", &[3, 2, 3], Data::F32(vec![0.5; 18]));
-    let run = |inputs: &str, expected: &[&str]| folder.refuses(&format!("run two.onnx {inputs} --output results"), expected);
+    let run = |inputs: &str, expected: &[&str]| {
+        folder.refuses(&format!("run two.onnx {inputs} --output results"), expected)
+    };
     run("--input a.npy", &["--input a=FILE --input b=FILE"]);
     run("--input a=a.npy", &["--input a=FILE --input b=FILE"]);
-    run("--input a=a.npy --input c=a.npy", &["--input a=FILE --input b=FILE"]);
-    run("--input a=a.npy --input b=a.npy --input c=a.npy", &["--input a=FILE --input b=FILE"]);
+    run(
+        "--input a=a.npy --input c=a.npy",
+        &["--input a=FILE --input b=FILE"],
+    );
+    run(
+        "--input a=a.npy --input b=a.npy --input c=a.npy",
+        &["--input a=FILE --input b=FILE"],
+    );
     run("--input a=a.npy --input b=b.npy", &["`b`", "3", "2"]);
 }

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
-const SUBCOMMANDS: [&str; 9] =
-    ["inspect", "quantize", "compile", "run", "emulate", "verify", "bench", "demo", "test"];
+const SUBCOMMANDS: [&str; 9] = [
+    "inspect", "quantize", "compile", "run", "emulate", "verify", "bench", "demo", "test",
+];
 
 /// A folder with `model.onnx` (the int8 classifier), three samples `in.npy`, and `two.onnx` with `a.npy` and `b.npy`.
 struct Folder(TempDir);
@@ -42,7 +43,14 @@ impl Folder {
     }
 
     fn tensor(&self, name: &str, shape: &[usize], data: Data) {
-        write_tensor(self.path(name), &Tensor { shape: shape.to_vec(), data }).unwrap();
+        write_tensor(
+            self.path(name),
+            &Tensor {
+                shape: shape.to_vec(),
+                data,
+            },
+        )
+        .unwrap();
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
@@ -51,7 +59,9 @@ impl Folder {
 
     fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
         let tensor = read_tensor(self.path(name)).unwrap();
-        let Data::F32(values) = tensor.data else { panic!("{name} holds floats") };
+        let Data::F32(values) = tensor.data else {
+            panic!("{name} holds floats")
+        };
         (tensor.shape, values)
     }
 
@@ -74,7 +84,9 @@ impl Folder {
 /// A number that was measured: present and positive.
 fn positive(object: &Value, field: &str) -> u64 {
     let number = object[field].as_u64();
-    number.filter(|n| *n > 0).unwrap_or_else(|| panic!("`{field}` is no positive number: {object}"))
+    number
+        .filter(|n| *n > 0)
+        .unwrap_or_else(|| panic!("`{field}` is no positive number: {object}"))
 }
 
 #[test]
@@ -90,15 +102,24 @@ fn a_compiled_plan_gives_the_bytes_of_the_model() {
     let out = read_tensor(folder.path("plan.npy")).unwrap();
     // The model's own leading axis of 1 is kept where the input has it: the rows here are [3, 9, 11].
     assert_eq!(out.shape, [3, 5]);
-    let Data::I8(scores) = out.data else { panic!("int8 out") };
-    assert!(scores.windows(2).any(|w| w[0] != w[1]), "the scores say something");
+    let Data::I8(scores) = out.data else {
+        panic!("int8 out")
+    };
+    assert!(
+        scores.windows(2).any(|w| w[0] != w[1]),
+        "the scores say something"
+    );
 }
 
 #[test]
 fn compiling_twice_gives_the_same_file() {
     let folder = Folder::new();
     for out in ["one.kinglet", "two.kinglet"] {
-        assert!(folder.kinglet(&format!("compile model.onnx -o {out}")).succeeded);
+        assert!(
+            folder
+                .kinglet(&format!("compile model.onnx -o {out}"))
+                .succeeded
+        );
     }
     assert_eq!(folder.read("one.kinglet"), folder.read("two.kinglet"));
 }
@@ -108,7 +129,12 @@ fn several_inputs_and_outputs_go_by_name() {
     let folder = Folder::new();
     let result = folder.json("run two.onnx --input b=b.npy --input a=a.npy --output results/");
     assert_eq!(result["samples"], 2);
-    let names: Vec<&str> = result["outputs"].as_array().unwrap().iter().map(|o| o["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = result["outputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["sum", "product"]);
     let ((shape, a), (_, b)) = (folder.floats("a.npy"), folder.floats("b.npy"));
     let expect = |file: &str, f: fn(f32, f32) -> f32| {
@@ -125,9 +151,18 @@ fn rows_may_keep_the_models_own_leading_axis() {
     let tensor = read_tensor(folder.path("in.npy")).unwrap();
     folder.tensor("kept.npy", &[3, 1, 3, 9, 11], tensor.data);
     for input in ["in.npy", "kept.npy"] {
-        assert!(folder.kinglet(&format!("run model.onnx --input {input} --output out-{input}")).succeeded);
+        assert!(
+            folder
+                .kinglet(&format!(
+                    "run model.onnx --input {input} --output out-{input}"
+                ))
+                .succeeded
+        );
     }
-    let (short, kept) = (read_tensor(folder.path("out-in.npy")).unwrap(), read_tensor(folder.path("out-kept.npy")).unwrap());
+    let (short, kept) = (
+        read_tensor(folder.path("out-in.npy")).unwrap(),
+        read_tensor(folder.path("out-kept.npy")).unwrap(),
+    );
     assert_eq!((short.shape, kept.shape), (vec![3, 5], vec![3, 1, 5]));
     assert_eq!(short.data, kept.data);
 }
@@ -138,12 +173,21 @@ fn inspect_tells_what_the_model_is_made_of() {
     let report = folder.json("inspect model.onnx");
     // 3→8 3×3 on 5×6, depthwise 8 3×3 on 5×6, 8→5.
     assert_eq!(positive(&report, "macs"), 30 * 8 * 27 + 30 * 8 * 9 + 40);
-    assert_eq!(positive(&report, "parameters"), (8 * 27 + 8) + (8 * 9 + 8) + (40 + 5));
+    assert_eq!(
+        positive(&report, "parameters"),
+        (8 * 27 + 8) + (8 * 9 + 8) + (40 + 5)
+    );
     assert_eq!(report["inputs"][0]["name"], "image");
-    assert_eq!(report["inputs"][0]["shape"], serde_json::json!([1, 3, 9, 11]));
+    assert_eq!(
+        report["inputs"][0]["shape"],
+        serde_json::json!([1, 3, 9, 11])
+    );
     assert_eq!(report["outputs"][0]["name"], "scores");
     let nodes = report["nodes"].as_array().unwrap();
-    assert!(nodes.iter().any(|n| n["op"] == "Conv") && nodes.iter().any(|n| n["op"] == "Softmax"), "{report}");
+    assert!(
+        nodes.iter().any(|n| n["op"] == "Conv") && nodes.iter().any(|n| n["op"] == "Softmax"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -152,7 +196,10 @@ fn compile_tells_what_the_plan_needs() {
     let report = folder.json("compile model.onnx -o model.kinglet");
     let plan = positive(&report, "plan_bytes");
     assert!(plan <= folder.read("model.kinglet").len() as u64);
-    assert!(positive(&report, "arena_bytes") >= 297 + 8 * 30, "input and first layer at once");
+    assert!(
+        positive(&report, "arena_bytes") >= 297 + 8 * 30,
+        "input and first layer at once"
+    );
     assert!(positive(&report, "macs") > 0);
 }
 
@@ -163,27 +210,44 @@ fn run_tells_what_it_wrote() {
     assert_eq!(report["samples"], 3);
     assert_eq!(report["outputs"][0]["name"], "scores");
     assert_eq!(report["outputs"][0]["shape"], serde_json::json!([3, 5]));
-    assert_eq!(report["outputs"][0]["file"], folder.path("out.npy").to_str().unwrap());
+    assert_eq!(
+        report["outputs"][0]["file"],
+        folder.path("out.npy").to_str().unwrap()
+    );
 }
 
 #[test]
 fn emulate_measures_and_gives_the_hosts_file() {
     let folder = Folder::new();
-    let report = folder.json("emulate model.onnx --board mps2-an386 --input in.npy --output device.npy");
-    assert_eq!((&report["board"], &report["samples"]), (&"mps2-an386".into(), &3.into()));
+    let report =
+        folder.json("emulate model.onnx --board mps2-an386 --input in.npy --output device.npy");
+    assert_eq!(
+        (&report["board"], &report["samples"]),
+        (&"mps2-an386".into(), &3.into())
+    );
     assert!(report["model"].as_str().unwrap().contains("model"));
     assert!(positive(&report, "instructions") > positive(&report, "macs"));
-    let [flash, plan, code] = ["flash_bytes", "plan_bytes", "code_bytes"].map(|f| positive(&report, f));
+    let [flash, plan, code] =
+        ["flash_bytes", "plan_bytes", "code_bytes"].map(|f| positive(&report, f));
     assert_eq!(flash, plan + code);
     for field in ["arena_bytes", "static_ram_bytes", "stack_peak_bytes"] {
         positive(&report, field);
     }
-    assert!(folder.kinglet("run model.onnx --input in.npy --output host.npy").succeeded);
+    assert!(
+        folder
+            .kinglet("run model.onnx --input in.npy --output host.npy")
+            .succeeded
+    );
     assert_eq!(folder.read("device.npy"), folder.read("host.npy"));
 
     // From a plan file, and again: the same instructions.
-    assert!(folder.kinglet("compile model.onnx -o model.kinglet").succeeded);
-    let again = folder.json("emulate model.kinglet --board mps2-an386 --input in.npy --output plan.npy");
+    assert!(
+        folder
+            .kinglet("compile model.onnx -o model.kinglet")
+            .succeeded
+    );
+    let again =
+        folder.json("emulate model.kinglet --board mps2-an386 --input in.npy --output plan.npy");
     assert_eq!(again["instructions"], report["instructions"]);
     assert_eq!(folder.read("plan.npy"), folder.read("host.npy"));
 }
@@ -199,8 +263,13 @@ fn verify_compares_every_step_on_reference_host_and_device() {
         assert_eq!(step["device_different_bytes"], 0, "{step}");
         assert!(step["name"].is_string() && step["operator"].is_string());
     }
-    assert!(steps.iter().all(|s| s["compared"].as_u64() > Some(0)), "each has its reference: {report}");
-    assert!(report["first_step_off_reference"].is_null() && report["first_step_off_host"].is_null());
+    assert!(
+        steps.iter().all(|s| s["compared"].as_u64() > Some(0)),
+        "each has its reference: {report}"
+    );
+    assert!(
+        report["first_step_off_reference"].is_null() && report["first_step_off_host"].is_null()
+    );
 }
 
 #[test]
@@ -228,8 +297,20 @@ fn every_subcommand_explains_itself() {
     for subcommand in SUBCOMMANDS {
         let done = kinglet(PROGRAM, [subcommand, "--help"]);
         assert!(done.succeeded && done.stderr.is_empty(), "{done:?}");
-        assert!(done.stdout.contains(&format!("Usage: kinglet {subcommand}")) || done.stdout.contains("Example"), "{}", done.stdout);
-        assert!(done.stdout.lines().next().is_some_and(|line| line.len() > 20), "{subcommand}: a sentence on what it does");
+        assert!(
+            done.stdout
+                .contains(&format!("Usage: kinglet {subcommand}"))
+                || done.stdout.contains("Example"),
+            "{}",
+            done.stdout
+        );
+        assert!(
+            done.stdout
+                .lines()
+                .next()
+                .is_some_and(|line| line.len() > 20),
+            "{subcommand}: a sentence on what it does"
+        );
     }
     let done = kinglet(PROGRAM, ["--help"]);
     for subcommand in SUBCOMMANDS {
@@ -239,7 +320,12 @@ fn every_subcommand_explains_itself() {
 
 #[test]
 fn wrong_use_is_explained_on_standard_error() {
-    for words in [&["compile"][..], &["run", "model.onnx"], &["fly"], &["bench", "model.onnx", "--profile"]] {
+    for words in [
+        &["compile"][..],
+        &["run", "model.onnx"],
+        &["fly"],
+        &["bench", "model.onnx", "--profile"],
+    ] {
         let done = kinglet(PROGRAM, words);
         assert_eq!(done.code, Some(2), "{done:?}");
         done.failed_naming(&["Usage"]);

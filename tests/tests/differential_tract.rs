@@ -28,22 +28,38 @@ fn case(seed: u64, graph: &Graph) -> Result<Case, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("network.onnx");
     write::write(graph, &path).unwrap();
-    let model = Model::open(&path, &LoadOptions::default(), &CompileOptions::default()).map_err(|e| format!("kinglet: {e}"))?;
-    let inputs = graph.inputs.iter().map(|&id| (graph[id].name.clone(), graph[id].shape.clone()));
+    let model = Model::open(&path, &LoadOptions::default(), &CompileOptions::default())
+        .map_err(|e| format!("kinglet: {e}"))?;
+    let inputs = graph
+        .inputs
+        .iter()
+        .map(|&id| (graph[id].name.clone(), graph[id].shape.clone()));
     let inputs: Vec<(String, Vec<usize>)> = inputs.collect();
-    let mut names: Vec<String> = model.steps().unwrap().iter().map(|s| s.output.clone()).collect();
+    let mut names: Vec<String> = model
+        .steps()
+        .unwrap()
+        .iter()
+        .map(|s| s.output.clone())
+        .collect();
     names.extend(graph.outputs.iter().map(|&id| graph[id].name.clone()));
     names.sort();
     names.dedup();
     let tract = Tract::load(&path, &inputs, &names).map_err(|e| e.to_string())?;
-    Ok(Case { model, tract, inputs: sample(graph, &mut Random::new(!seed)) })
+    Ok(Case {
+        model,
+        tract,
+        inputs: sample(graph, &mut Random::new(!seed)),
+    })
 }
 
 /// Operators of a network, to be shown with a failure.
 fn describe(graph: &Graph) -> String {
     let line = |n: &kinglet_export::graph::Node| {
         let shapes: Vec<_> = n.inputs.iter().map(|&id| &graph[id].shape).collect();
-        format!("{} -> {}: {:?} {shapes:?} -> {:?}", n.name, graph[n.output].name, n.op, graph[n.output].shape)
+        format!(
+            "{} -> {}: {:?} {shapes:?} -> {:?}",
+            n.name, graph[n.output].name, n.op, graph[n.output].shape
+        )
     };
     graph.nodes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -58,9 +74,18 @@ fn float_network(seed: u64, graph: &Graph) -> Result<f64, String> {
     for (index, bytes) in ours.iter().enumerate() {
         let info = plan.output(index).unwrap();
         let ours = reals(&decode(info.dtype, bytes));
-        let theirs = reals(theirs.get(info.name).ok_or(format!("tract has no `{}`", info.name))?);
+        let theirs = reals(
+            theirs
+                .get(info.name)
+                .ok_or(format!("tract has no `{}`", info.name))?,
+        );
         if ours.len() != theirs.len() {
-            return Err(format!("`{}` has {} elements, tract's {}", info.name, ours.len(), theirs.len()));
+            return Err(format!(
+                "`{}` has {} elements, tract's {}",
+                info.name,
+                ours.len(),
+                theirs.len()
+            ));
         }
         let magnitude = theirs.iter().fold(1e-6f64, |m, v| m.max(v.abs()));
         for (a, b) in ours.iter().zip(&theirs) {
@@ -86,7 +111,12 @@ fn float_networks_equal_tract() {
         }
     }
     println!("{NETWORKS} networks, largest relative error {worst:.2e}");
-    assert!(failures.is_empty(), "{} networks differ:\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} networks differ:\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
@@ -100,19 +130,26 @@ fn every_step_of_quantised_networks_equals_tract() {
             let steps = case.model.steps().unwrap();
             let mut rows = vec![Comparison::default(); steps.len()];
             let mut runner = case.model.runner().unwrap();
-            runner.run(&case.inputs, &mut Forced::new(steps, &mut rows, &values)).unwrap();
+            runner
+                .run(&case.inputs, &mut Forced::new(steps, &mut rows, &values))
+                .unwrap();
             for (step, row) in steps.iter().zip(rows) {
                 elements += row.elements;
                 different += row.different;
                 let integer = step.quantization.is_some();
                 integer_steps += u32::from(integer && row.elements > 0);
                 if row.largest > if integer { 1.0 } else { 1e-4 } {
-                    return Err(format!("step {} -> {} ({}) is off by {}", step.name, step.output, step.operator, row.largest));
+                    return Err(format!(
+                        "step {} -> {} ({}) is off by {}",
+                        step.name, step.output, step.operator, row.largest
+                    ));
                 }
             }
             let outputs = graph.outputs.iter().map(|&id| &graph[id].name);
             for name in outputs {
-                let Some(Data::I8(_)) = values.get(name) else { return Err(format!("tract has no int8 `{name}`")) };
+                let Some(Data::I8(_)) = values.get(name) else {
+                    return Err(format!("tract has no int8 `{name}`"));
+                };
             }
             Ok(())
         });
@@ -121,8 +158,16 @@ fn every_step_of_quantised_networks_equals_tract() {
         }
     }
     let equal = 1.0 - different as f64 / elements as f64;
-    println!("{NETWORKS} networks, {integer_steps} int8 steps, {:.4} % of {elements} elements equal", 100.0 * equal);
-    assert!(failures.is_empty(), "{} networks differ:\n{}", failures.len(), failures.join("\n\n"));
+    println!(
+        "{NETWORKS} networks, {integer_steps} int8 steps, {:.4} % of {elements} elements equal",
+        100.0 * equal
+    );
+    assert!(
+        failures.is_empty(),
+        "{} networks differ:\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
     assert!(integer_steps > NETWORKS as u32, "most steps run in int8");
     assert!(equal >= 0.99, "{equal}");
 }

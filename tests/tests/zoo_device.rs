@@ -7,7 +7,13 @@ use kinglet_tests::zoo::{self, Golden, reals};
 
 fn on_device(model: &Model, samples: &[Vec<u8>], loaded: bool) -> Emulation {
     let board = board("mps2-an386").unwrap();
-    let request = Request { board, plan: &model.plan, samples, mode: Mode::Run, loaded };
+    let request = Request {
+        board,
+        plan: &model.plan,
+        samples,
+        mode: Mode::Run,
+        loaded,
+    };
     emulate(&request, &|_| {}).unwrap_or_else(|error| panic!("{}: {error}", model.name))
 }
 
@@ -33,7 +39,12 @@ fn same_values(golden: Golden) {
     let (device, host) = (values(&device), values(&host));
     assert!(device.len() == host.len() && device.iter().all(|v| v.is_finite()));
     let magnitude = host.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    let error = device.iter().zip(&host).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / magnitude;
+    let error = device
+        .iter()
+        .zip(&host)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
+        / magnitude;
     println!("{}: largest relative error {error:.2e}", golden.model);
     assert!(error <= 1e-5, "{}: {error:e}", golden.model);
 }
@@ -77,6 +88,9 @@ fn two_runs_of_a_model_count_the_same_instructions() {
     let model = zoo::SINE_INT8.open();
     let samples = zoo::SINE_INT8.samples(&model);
     let first = on_device(&model, &samples, false).instructions;
-    assert!(first.len() == samples.len() && first.iter().all(|count| *count > 100), "{first:?}");
+    assert!(
+        first.len() == samples.len() && first.iter().all(|count| *count > 100),
+        "{first:?}"
+    );
     assert_eq!(first, on_device(&model, &samples, false).instructions);
 }

@@ -13,11 +13,21 @@ fn rows(golden: &Golden) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let runner = model.runner().unwrap();
     let dtype = runner.plan().unwrap().output(0).unwrap().dtype;
     let ours = zoo::run_on_host(&model, &golden.samples(&model));
-    let ours: Vec<Vec<f64>> = ours.iter().map(|bytes| reals(&decode(dtype, bytes))).collect();
+    let ours: Vec<Vec<f64>> = ours
+        .iter()
+        .map(|bytes| reals(&decode(dtype, bytes)))
+        .collect();
     let tensor = golden.outputs();
     let all = reals(&tensor.data);
-    assert_eq!(tensor.shape[0], ours.len(), "a row of golden outputs for every sample");
-    let theirs: Vec<Vec<f64>> = all.chunks(all.len() / ours.len()).map(<[f64]>::to_vec).collect();
+    assert_eq!(
+        tensor.shape[0],
+        ours.len(),
+        "a row of golden outputs for every sample"
+    );
+    let theirs: Vec<Vec<f64>> = all
+        .chunks(all.len() / ours.len())
+        .map(<[f64]>::to_vec)
+        .collect();
     assert!(ours.iter().zip(&theirs).all(|(a, b)| a.len() == b.len()));
     (ours, theirs)
 }
@@ -38,14 +48,35 @@ fn int8(golden: Golden, share: f64, most: f64) {
     let (ours, theirs) = rows(&golden);
     for (sample, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         // With one output there is no class, with a reconstruction it means nothing, but equality holds all the same.
-        assert_eq!(class(ours), class(theirs), "{}: class of sample {sample}", golden.model);
+        assert_eq!(
+            class(ours),
+            class(theirs),
+            "{}: class of sample {sample}",
+            golden.model
+        );
     }
     let (ours, theirs) = (ours.concat(), theirs.concat());
     let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count() as f64 / ours.len() as f64;
-    let largest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    println!("{}: {:.3} % equal, largest difference {largest}", golden.model, 100.0 * equal);
-    assert!(equal >= share, "{}: {equal} of the elements are equal", golden.model);
-    assert!(largest <= most, "{}: an element differs by {largest}", golden.model);
+    let largest = ours
+        .iter()
+        .zip(&theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    println!(
+        "{}: {:.3} % equal, largest difference {largest}",
+        golden.model,
+        100.0 * equal
+    );
+    assert!(
+        equal >= share,
+        "{}: {equal} of the elements are equal",
+        golden.model
+    );
+    assert!(
+        largest <= most,
+        "{}: an element differs by {largest}",
+        golden.model
+    );
 }
 
 macro_rules! claims {

@@ -13,24 +13,41 @@ fn every_step_equals_tract(golden: Golden) {
     let steps = model.steps().unwrap();
     let mut runner = model.runner().unwrap();
     let plan = runner.plan().unwrap();
-    let inputs: Vec<(String, Vec<usize>)> =
-        (0..plan.input_count()).filter_map(|i| plan.input(i)).map(|i| (i.name.to_owned(), i.shape().to_vec())).collect();
+    let inputs: Vec<(String, Vec<usize>)> = (0..plan.input_count())
+        .filter_map(|i| plan.input(i))
+        .map(|i| (i.name.to_owned(), i.shape().to_vec()))
+        .collect();
     let names: Vec<String> = steps.iter().map(|s| s.output.clone()).collect();
     let tract = Tract::load(&golden.path(), &inputs, &names).unwrap();
     let mut rows = vec![Comparison::default(); steps.len()];
     let samples = golden.samples(&model);
     for sample in [&samples[0], &samples[samples.len() - 1]] {
         let values = tract.run(sample).unwrap();
-        runner.run(sample, &mut Forced::new(steps, &mut rows, &values)).unwrap();
+        runner
+            .run(sample, &mut Forced::new(steps, &mut rows, &values))
+            .unwrap();
     }
     let compared: u64 = rows.iter().map(|row| row.elements).sum();
     let different: u64 = rows.iter().map(|row| row.different).sum();
     let unnamed = rows.iter().filter(|row| row.elements == 0).count();
-    println!("{}: {different} of {compared} elements differ; {unnamed} of {} steps have no reference", golden.model, rows.len());
+    println!(
+        "{}: {different} of {compared} elements differ; {unnamed} of {} steps have no reference",
+        golden.model,
+        rows.len()
+    );
     // A tensor that lowering makes has no counterpart in the file.
-    assert!(unnamed <= 1 + steps.iter().filter(|step| !step.complete).count(), "nearly every step is compared");
+    assert!(
+        unnamed <= 1 + steps.iter().filter(|step| !step.complete).count(),
+        "nearly every step is compared"
+    );
     for (step, row) in steps.iter().zip(&rows) {
-        assert!(row.holds(step.dtype), "{}: `{}` ({}): {row:?}", golden.model, step.name, step.operator);
+        assert!(
+            row.holds(step.dtype),
+            "{}: `{}` ({}): {row:?}",
+            golden.model,
+            step.name,
+            step.operator
+        );
     }
 }
 

@@ -77,11 +77,21 @@ fn random_sample(plan: &Plan<'_>) -> Vec<u8> {
 }
 
 fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> miette::Result<()> {
-    let mode = if args.profile { Mode::Profile } else { Mode::Run };
-    let request =
-        Request { board: emulate::board(board).into_diagnostic()?, plan: &model.plan, samples, mode, loaded: false };
+    let mode = if args.profile {
+        Mode::Profile
+    } else {
+        Mode::Run
+    };
+    let request = Request {
+        board: emulate::board(board).into_diagnostic()?,
+        plan: &model.plan,
+        samples,
+        mode,
+        loaded: false,
+    };
     let progress = common::spinner();
-    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()))
+        .into_diagnostic()?;
     progress.finish_and_clear();
     let steps = profile(model, &result);
     let instructions = common::median(&result.instructions);
@@ -92,16 +102,28 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         .map(|(i, s)| {
             vec![
                 i.to_string(),
-                s.name.clone(),
+                common::shorten(&s.name),
                 s.operator.clone(),
                 grouped(s.macs),
                 grouped(s.instructions),
-                if s.macs > 0 { format!("{:.3}", s.instructions as f64 / s.macs as f64) } else { "-".into() },
+                if s.macs > 0 {
+                    format!("{:.3}", s.instructions as f64 / s.macs as f64)
+                } else {
+                    "-".into()
+                },
                 format!("{:.1} %", 100.0 * s.instructions as f64 / total as f64),
             ]
         })
         .collect();
-    let headers = ["step", "node", "operator", "MACs", "instructions", "per MAC", "share"];
+    let headers = [
+        "step",
+        "node",
+        "operator",
+        "MACs",
+        "instructions",
+        "per MAC",
+        "share",
+    ];
     if let Some(path) = &args.report {
         let mut report = Report::new(&format!("{} on {board}", model.name));
         report.paragraph(&format!(
@@ -110,8 +132,11 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
             result.instructions.len()
         ));
         if args.profile {
-            let bars: Vec<(String, f64)> =
-                steps.iter().enumerate().map(|(i, s)| (format!("{i} {}", s.operator), s.instructions as f64)).collect();
+            let bars: Vec<(String, f64)> = steps
+                .iter()
+                .enumerate()
+                .map(|(i, s)| (format!("{i} {}", s.operator), s.instructions as f64))
+                .collect();
             report.bar_chart("Instructions of each step", &bars);
             report.table("Steps", &headers, &rows);
         }
@@ -134,10 +159,14 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
     if args.profile {
         println!("{}", terminal_table(&headers, &rows));
     }
-    print!("{}: {} instructions an inference on {board}", model.name, grouped(instructions));
+    print!(
+        "{}: {} instructions an inference on {board}",
+        model.name,
+        grouped(instructions)
+    );
     match model.macs() {
-        Some(macs) if macs > 0 => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
-        _ => println!(),
+        0 => println!(),
+        macs => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
     }
     Ok(())
 }
@@ -155,12 +184,16 @@ fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledStep> {
         return Vec::new();
     }
     let step = |(i, name): (usize, &String)| {
-        let counts: Vec<u64> = result.step_instructions.iter().filter_map(|s| s.get(i).copied()).collect();
-        let info = model.steps().and_then(|s| s.get(i));
+        let counts: Vec<u64> = result
+            .step_instructions
+            .iter()
+            .filter_map(|s| s.get(i).copied())
+            .collect();
+        let (operator, macs) = model.operators[i];
         ProfiledStep {
             name: name.clone(),
-            operator: info.map_or_else(String::new, |s| s.operator.to_owned()),
-            macs: info.map_or(0, |s| s.macs),
+            operator: operator.name().to_owned(),
+            macs,
             instructions: common::median(&counts),
         }
     };
@@ -169,14 +202,19 @@ fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledStep> {
 
 fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
     let mut runner = model.runner().into_diagnostic()?;
-    let Some(sample) = samples.first() else { bail!("the input holds no samples") };
+    let Some(sample) = samples.first() else {
+        bail!("the input holds no samples")
+    };
     let mut nanoseconds = Vec::new();
     for _ in 0..args.runs {
         let start = Instant::now();
         runner.run(sample, &mut ()).into_diagnostic()?;
         nanoseconds.push(start.elapsed().as_nanos() as u64);
     }
-    let (median, least) = (common::median(&nanoseconds), nanoseconds.iter().copied().min().unwrap_or(0));
+    let (median, least) = (
+        common::median(&nanoseconds),
+        nanoseconds.iter().copied().min().unwrap_or(0),
+    );
     let microseconds = |ns: u64| ns as f64 / 1000.0;
     if args.json {
         common::print_json(&json!({

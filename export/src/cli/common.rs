@@ -5,6 +5,7 @@ use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
 use indicatif::{ProgressBar, ProgressStyle};
+use kinglet::Plan;
 use miette::IntoDiagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,12 +22,19 @@ pub(super) struct ModelArgs {
 
 impl ModelArgs {
     pub(super) fn load_options(&self) -> LoadOptions {
-        LoadOptions { input_shapes: self.input_shape.clone(), ..LoadOptions::default() }
+        LoadOptions {
+            input_shapes: self.input_shape.clone(),
+        }
     }
 
     /// Opens (and for ONNX compiles) the model and prints its warnings to stderr.
     pub(super) fn open(&self) -> miette::Result<Model> {
-        let model = Model::open(&self.model, &self.load_options(), &CompileOptions::default()).into_diagnostic()?;
+        let model = Model::open(
+            &self.model,
+            &self.load_options(),
+            &CompileOptions::default(),
+        )
+        .into_diagnostic()?;
         print_warnings(&model.warnings);
         Ok(model)
     }
@@ -34,7 +42,9 @@ impl ModelArgs {
 
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=1,3,32,32")?;
-    let dims = dims.split(',').map(|d| d.trim().parse::<usize>().map_err(|e| format!("{d}: {e}")));
+    let dims = dims
+        .split(',')
+        .map(|d| d.trim().parse::<usize>().map_err(|e| format!("{d}: {e}")));
     Ok((name.to_owned(), dims.collect::<Result<_, _>>()?))
 }
 
@@ -53,7 +63,8 @@ pub(super) fn print_json(value: &serde_json::Value) {
 /// A line that shows what is going on, on stderr and only on a terminal.
 pub(super) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-    let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
@@ -75,5 +86,65 @@ pub(super) fn grouped(n: u64) -> String {
 pub(super) fn median(values: &[u64]) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    sorted
+        .get(sorted.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(0)
+}
+
+/// The outputs of one inference, which the firmware writes back to back.
+pub(super) fn split_outputs(plan: &Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = bytes;
+    let lens = (0..plan.output_count())
+        .filter_map(|i| plan.output(i))
+        .map(|info| info.len);
+    lens.map_while(|len| {
+        let (output, tail) = rest.split_at_checked(len)?;
+        rest = tail;
+        Some(output.to_vec())
+    })
+    .collect()
+}
+
+/// Exporters write names of a hundred characters; the end says most.
+pub(super) fn shorten(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= 40 {
+        name.into()
+    } else {
+        format!("…{}", name.chars().skip(count - 39).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_parsed_from_the_last_equals_sign() {
+        assert_eq!(parse_shape("a=b=1,3"), Ok(("a=b".into(), vec![1, 3])));
+        assert!(parse_shape("a").is_err() && parse_shape("a=1,x").is_err());
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(
+            [grouped(7), grouped(2_656_768), grouped(100_000)],
+            ["7", "2,656,768", "100,000"]
+        );
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        let short = shorten(&format!("{}é-end", "x".repeat(100)));
+        assert!(short.chars().count() == 40 && short.starts_with('…') && short.ends_with("é-end"));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_lower_middle() {
+        assert_eq!(
+            (median(&[]), median(&[3]), median(&[4, 1, 3, 2])),
+            (0, 3, 2)
+        );
+    }
 }

@@ -32,12 +32,21 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let options = CompileOptions { target: args.target, strip: args.strip };
-    let model = Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
-    let Some(compiled) = &model.compiled else { bail!("{} is a plan already", args.model.model.display()) };
+    let options = CompileOptions {
+        target: args.target,
+        strip: args.strip,
+    };
+    let model =
+        Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
+    let Some(compiled) = &model.compiled else {
+        bail!("{} is a plan already", args.model.model.display())
+    };
     common::print_warnings(&model.warnings);
     write_atomic(&args.output, |file| file.write_all(&compiled.file)).into_diagnostic()?;
-    let peak = compiled.steps.get(compiled.peak_step).map_or("", |s| s.name.as_str());
+    let peak = compiled
+        .steps
+        .get(compiled.peak_step)
+        .map_or_else(String::new, |s| common::shorten(&s.name));
     if args.json {
         common::print_json(&serde_json::json!({
             "model": model.name,
@@ -54,10 +63,22 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         return Ok(());
     }
     let rows = vec![
-        vec!["plan (flash)".into(), format!("{} bytes", grouped(compiled.core_len as u64))],
-        vec!["  weights and tables".into(), format!("{} bytes", grouped(compiled.constant_bytes as u64))],
-        vec!["arena (RAM)".into(), format!("{} bytes", grouped(compiled.arena_len as u64))],
-        vec!["  most in use at once".into(), format!("{} bytes, in `{peak}`", grouped(compiled.peak_bytes as u64))],
+        vec![
+            "plan (flash)".into(),
+            format!("{} bytes", grouped(compiled.core_len as u64)),
+        ],
+        vec![
+            "  weights and tables".into(),
+            format!("{} bytes", grouped(compiled.constant_bytes as u64)),
+        ],
+        vec![
+            "arena (RAM)".into(),
+            format!("{} bytes", grouped(compiled.arena_len as u64)),
+        ],
+        vec![
+            "  most in use at once".into(),
+            format!("{} bytes, in `{peak}`", grouped(compiled.peak_bytes as u64)),
+        ],
         vec!["steps".into(), compiled.steps.len().to_string()],
         vec!["multiply-accumulates".into(), grouped(compiled.macs())],
     ];

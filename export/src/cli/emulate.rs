@@ -13,7 +13,9 @@ use std::path::PathBuf;
 /// Builds the board's firmware with the model linked in, runs every row of the input in QEMU, and reports flash, RAM,
 /// stack and executed instructions (model code only; not cycles).
 #[derive(clap::Args)]
-#[command(after_help = "Example: kinglet emulate model.onnx --board mps2-an386 --input in.npy --output out.npy")]
+#[command(
+    after_help = "Example: kinglet emulate model.onnx --board mps2-an386 --input in.npy --output out.npy"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -40,13 +42,23 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = samples::read(&plan, &args.input).into_diagnostic()?;
-    let request =
-        Request { board, plan: &model.plan, samples: &samples.rows, mode: Mode::Run, loaded: args.loaded };
+    let request = Request {
+        board,
+        plan: &model.plan,
+        samples: &samples.rows,
+        mode: Mode::Run,
+        loaded: args.loaded,
+    };
     let progress = common::spinner();
-    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()))
+        .into_diagnostic()?;
     progress.finish_and_clear();
     if let Some(output) = &args.output {
-        let outputs: Vec<Vec<Vec<u8>>> = result.outputs.iter().map(|bytes| split(&plan, bytes)).collect();
+        let outputs: Vec<Vec<Vec<u8>>> = result
+            .outputs
+            .iter()
+            .map(|bytes| common::split_outputs(&plan, bytes))
+            .collect();
         samples::write(&plan, &outputs, samples.keeps_batch, output).into_diagnostic()?;
     }
     let instructions = common::median(&result.instructions);
@@ -71,32 +83,28 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let bytes = |n: u64| format!("{} bytes", grouped(n));
     let mut rows = vec![
         vec!["inferences".to_owned(), samples.rows.len().to_string()],
-        vec!["instructions an inference (median)".into(), grouped(instructions)],
+        vec![
+            "instructions an inference (median)".into(),
+            grouped(instructions),
+        ],
     ];
-    if let Some(macs) = model.macs() {
-        rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
-        rows.push(vec!["instructions per multiply".into(), format!("{:.3}", instructions as f64 / macs.max(1) as f64)]);
-    }
+    let macs = model.macs();
+    rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
+    rows.push(vec![
+        "instructions per multiply".into(),
+        format!("{:.3}", instructions as f64 / macs.max(1) as f64),
+    ]);
     rows.extend([
         vec!["flash".into(), bytes(result.flash_bytes)],
         vec!["  plan".into(), bytes(result.plan_bytes)],
         vec!["  code".into(), bytes(result.code_bytes)],
         vec!["arena".into(), bytes(result.arena_bytes)],
-        vec!["static RAM without the arena".into(), bytes(result.static_ram_bytes)],
+        vec![
+            "static RAM without the arena".into(),
+            bytes(result.static_ram_bytes),
+        ],
         vec!["stack peak".into(), bytes(result.stack_peak_bytes)],
     ]);
     println!("{}", terminal_table(&[&model.name, board.name], &rows));
     Ok(())
-}
-
-/// The outputs of one inference, which the firmware writes back to back.
-fn split(plan: &kinglet::Plan<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut rest = bytes;
-    let lens = (0..plan.output_count()).filter_map(|i| plan.output(i)).map(|info| info.len);
-    lens.map_while(|len| {
-        let (output, tail) = rest.split_at_checked(len)?;
-        rest = tail;
-        Some(output.to_vec())
-    })
-    .collect()
 }

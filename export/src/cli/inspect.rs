@@ -1,43 +1,30 @@
 //! `kinglet inspect`: what a model is made of.
 
+use super::common::{self, ModelArgs, grouped, shorten};
 use crate::graph::{DType, Graph, Quantization, ValueId};
-use crate::onnx::{self, LoadOptions};
+use crate::model::ModelError;
+use crate::onnx;
 use crate::passes::{self, Warning, op_name};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use miette::{IntoDiagnostic, WrapErr};
+use crate::report::terminal_table;
+use miette::IntoDiagnostic;
 use serde::Serialize;
-use std::path::PathBuf;
+use serde_json::json;
 
 /// Show a model's nodes, shapes, types, multiply-accumulates and parameters.
 ///
 /// The model is shown as it will run: batch norms folded, activations fused, QDQ lowered to integers.
 /// A warning says which nodes of a quantised model stay in float, and why.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  kinglet inspect model.onnx\n  kinglet inspect model.onnx --json\n  \
-                        kinglet inspect model.onnx --input-shape input=1,3,96,96"
-)]
+#[command(after_help = "Examples:
+  kinglet inspect model.onnx
+  kinglet inspect model.kinglet --json
+  kinglet inspect model.onnx --input-shape input=1,3,96,96")]
 pub(super) struct Args {
-    /// The model.
-    #[arg(value_name = "MODEL.{onnx,kinglet}")]
-    model: PathBuf,
-    /// Shape of an input that the file leaves open, for example `input=1,3,96,96`. May be given several times.
-    #[arg(long, value_name = "NAME=D,D,...", value_parser = parse_shape)]
-    input_shape: Vec<(String, Vec<usize>)>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
-}
-
-/// `name=1,2,3`.
-fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
-    // Names may hold `=`; shapes do not.
-    let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=D,D,...")?;
-    let shape: Result<Vec<usize>, _> = dims.split(',').map(|d| d.trim().parse()).collect();
-    Ok((
-        name.to_owned(),
-        shape.map_err(|e| format!("`{dims}`: {e}"))?,
-    ))
 }
 
 #[derive(Serialize)]
@@ -107,28 +94,23 @@ impl Report {
     }
 
     fn print(&self) {
-        let mut table = Table::new();
-        table
-            .load_preset(presets::UTF8_FULL_CONDENSED)
-            .set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["node", "operator", "output", "type", "MACs", "parameters"]);
-        for n in &self.nodes {
-            table.add_row([
-                shortened(&n.name),
-                n.op.to_owned(),
-                dims(&n.shape),
-                type_name(n.dtype).to_owned(),
-                count_or_blank(n.macs),
-                count_or_blank(n.parameters),
-            ]);
-        }
-        for column in [4, 5] {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        let rows: Vec<Vec<String>> = self
+            .nodes
+            .iter()
+            .map(|n| {
+                vec![
+                    shorten(&n.name),
+                    n.op.to_owned(),
+                    dims(&n.shape),
+                    type_name(n.dtype).to_owned(),
+                    count_or_dash(n.macs),
+                    count_or_dash(n.parameters),
+                ]
+            })
+            .collect();
         println!("{}", self.model);
-        println!("{table}");
+        let headers = ["node", "operator", "output", "type", "MACs", "parameters"];
+        println!("{}", terminal_table(&headers, &rows));
         println!(
             "{} nodes, {} multiply-accumulates for one inference, {} parameters",
             self.nodes.len(),
@@ -173,79 +155,94 @@ fn dims(shape: &[usize]) -> String {
         .join("×")
 }
 
-/// Digits in groups of three.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut result = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            result.push(',');
-        }
-        result.push(c);
-    }
-    result
-}
-
-fn count_or_blank(n: u64) -> String {
-    if n == 0 { String::new() } else { grouped(n) }
-}
-
-/// Converters make names of hundreds of characters; their ends tell most.
-fn shortened(name: &str) -> String {
-    const KEEP: usize = 40;
-    let count = name.chars().count();
-    if count <= KEEP {
-        return name.to_owned();
-    }
-    let tail: String = name.chars().skip(count - (KEEP - 1)).collect();
-    format!("…{tail}")
+fn count_or_dash(n: u64) -> String {
+    if n == 0 { "-".into() } else { grouped(n) }
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    if args.model.extension().is_some_and(|e| e == "kinglet") {
-        return Err(miette::miette!(
-            "plans cannot be inspected yet: give the ONNX file it was compiled from"
-        ));
+    let path = &args.model.model;
+    if path.extension().is_some_and(|e| e == "kinglet") {
+        return inspect_plan(&args);
     }
-    let options = LoadOptions {
-        input_shapes: args.input_shape,
-    };
-    let graph = onnx::load(&args.model, &options)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot inspect {}", args.model.display()))?;
-    let report = Report::new(args.model.display().to_string(), graph);
+    let graph = onnx::load(path, &args.model.load_options())
+        .map_err(|source| ModelError::Onnx {
+            path: path.clone(),
+            source: Box::new(source),
+        })
+        .into_diagnostic()?;
+    let report = Report::new(path.display().to_string(), graph);
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&report).into_diagnostic()?
-        );
+        common::print_json(&serde_json::to_value(&report).into_diagnostic()?);
     } else {
         report.print();
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shapes_are_parsed_from_the_last_equals_sign() {
-        assert_eq!(parse_shape("a=b=1,3"), Ok(("a=b".into(), vec![1, 3])));
-        assert!(parse_shape("a").is_err() && parse_shape("a=1,x").is_err());
+/// What a plan says of itself.
+fn inspect_plan(args: &Args) -> miette::Result<()> {
+    let model = args.model.open()?;
+    let runner = model.runner().into_diagnostic()?;
+    let plan = runner.plan().into_diagnostic()?;
+    let operators = &model.operators;
+    let describe = |tensor: kinglet::TensorInfo<'_>| {
+        json!({
+            "name": tensor.name,
+            "shape": tensor.shape(),
+            "dtype": format!("{:?}", tensor.dtype).to_lowercase(),
+            "scale": tensor.scale,
+            "zero_point": tensor.zero_point,
+        })
+    };
+    let inputs: Vec<_> = (0..plan.input_count())
+        .filter_map(|i| plan.input(i))
+        .map(describe)
+        .collect();
+    let outputs: Vec<_> = (0..plan.output_count())
+        .filter_map(|i| plan.output(i))
+        .map(describe)
+        .collect();
+    if args.json {
+        let step = |(name, (op, macs)): (&String, &(kinglet::OpCode, u64))| json!({ "name": name, "operator": op.name(), "macs": macs });
+        let steps: Vec<_> = model.step_names.iter().zip(operators).map(step).collect();
+        common::print_json(&json!({
+            "model": model.name,
+            "macs": model.macs(),
+            "plan_bytes": plan.core_len(),
+            "arena_bytes": plan.arena_len(),
+            "inputs": inputs,
+            "outputs": outputs,
+            "steps": steps,
+        }));
+        return Ok(());
     }
-
-    #[test]
-    fn digits_are_grouped() {
-        assert_eq!(
-            (grouped(7), grouped(2_656_768), grouped(100_000)),
-            ("7".into(), "2,656,768".into(), "100,000".into())
-        );
+    let rows: Vec<Vec<String>> = model
+        .step_names
+        .iter()
+        .zip(operators)
+        .enumerate()
+        .map(|(i, (name, (op, macs)))| {
+            vec![
+                i.to_string(),
+                shorten(name),
+                op.name().to_owned(),
+                count_or_dash(*macs),
+            ]
+        })
+        .collect();
+    println!(
+        "{}",
+        terminal_table(&["step", "node", "operator", "MACs"], &rows)
+    );
+    println!(
+        "plan {} bytes, arena {} bytes",
+        grouped(plan.core_len() as u64),
+        grouped(plan.arena_len() as u64)
+    );
+    for (what, tensors) in [("input", inputs), ("output", outputs)] {
+        for tensor in tensors {
+            println!("{what} {tensor}");
+        }
     }
-
-    #[test]
-    fn long_names_keep_their_end() {
-        let short = shortened(&format!("{}é-end", "x".repeat(100)));
-        assert!(short.chars().count() == 40 && short.starts_with('…') && short.ends_with("é-end"));
-    }
+    Ok(())
 }

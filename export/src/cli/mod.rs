@@ -54,7 +54,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
-            eprintln!("{report:?}");
+            // Every error's text names its cause already, so the chain is not printed again.
+            eprintln!("error: {report}");
             ExitCode::FAILURE
         }
     }

@@ -29,13 +29,17 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let model = args.model.open()?;
     let mut runner = model.runner().into_diagnostic()?;
-    let samples = samples::read(&runner.plan().into_diagnostic()?, &args.input).into_diagnostic()?;
+    let samples =
+        samples::read(&runner.plan().into_diagnostic()?, &args.input).into_diagnostic()?;
     let progress = common::spinner();
     progress.set_message(format!("{}: {} inferences", model.name, samples.rows.len()));
-    let outputs = runner.run_all(samples.rows.iter().map(Vec::as_slice), &mut ()).into_diagnostic()?;
+    let outputs = runner
+        .run_all(samples.rows.iter().map(Vec::as_slice), &mut ())
+        .into_diagnostic()?;
     progress.finish_and_clear();
     let plan = runner.plan().into_diagnostic()?;
-    let written = samples::write(&plan, &outputs, samples.keeps_batch, &args.output).into_diagnostic()?;
+    let written =
+        samples::write(&plan, &outputs, samples.keeps_batch, &args.output).into_diagnostic()?;
     if args.json {
         let outputs: Vec<_> = written
             .iter()

@@ -29,7 +29,10 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let zoo = std::env::var_os("KINGLET_ZOO").map_or_else(|| root.join("../shared"), PathBuf::from);
     let with_zoo = std::env::var_os("CI").is_some() || zoo.join("models").is_dir();
     if !with_zoo {
-        println!("no model zoo at {}: the tests that need it are listed as ignored", zoo.display());
+        println!(
+            "no model zoo at {}: the tests that need it are listed as ignored",
+            zoo.display()
+        );
     }
     // The runtime once more without optimisation: overflow checks and debug assertions are on there.
     cargo(&root, &["test", "--package", "kinglet"], &args.args)?;
@@ -46,7 +49,13 @@ fn root() -> PathBuf {
 
 fn cargo(root: &Path, command: &[&str], rest: &[String]) -> miette::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).current_dir(root).args(command).arg("--").args(rest).status().into_diagnostic()?;
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(command)
+        .arg("--")
+        .args(rest)
+        .status()
+        .into_diagnostic()?;
     if !status.success() {
         bail!("cargo {} failed", command.join(" "));
     }

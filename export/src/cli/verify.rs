@@ -1,6 +1,6 @@
 //! `kinglet verify`.
 
-use super::common::{self, ModelArgs};
+use super::common::{self, ModelArgs, shorten};
 use crate::emulate::{self, Mode, Request};
 use crate::reference::Reference;
 use crate::report::terminal_table;
@@ -15,7 +15,9 @@ use std::path::PathBuf;
 /// Every step on this machine is fed with the reference's own values, so that its row shows its own error. The device
 /// must equal this machine byte for byte. Names the first step that differs, and fails if one does.
 #[derive(clap::Args)]
-#[command(after_help = "Example: kinglet verify model_int8.onnx --board mps2-an386 --input samples.npy")]
+#[command(
+    after_help = "Example: kinglet verify model_int8.onnx --board mps2-an386 --input samples.npy"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -45,13 +47,18 @@ struct Row {
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let model = args.model.open()?;
     let Some(steps) = model.steps() else {
-        bail!("{} is a plan: verify needs the ONNX file that it was made from", args.model.model.display())
+        bail!(
+            "{} is a plan: verify needs the ONNX file that it was made from",
+            args.model.model.display()
+        )
     };
     let mut runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = samples::read(&plan, &args.input).into_diagnostic()?;
-    let shapes: Vec<(String, Vec<usize>)> =
-        (0..plan.input_count()).filter_map(|i| plan.input(i)).map(|i| (i.name.to_owned(), i.shape().to_vec())).collect();
+    let shapes: Vec<(String, Vec<usize>)> = (0..plan.input_count())
+        .filter_map(|i| plan.input(i))
+        .map(|i| (i.name.to_owned(), i.shape().to_vec()))
+        .collect();
     let names: Vec<String> = steps.iter().map(|s| s.output.clone()).collect();
     let reference = match &args.reference {
         Some(path) => Reference::recorded(path),
@@ -63,15 +70,26 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let mut comparisons = vec![Comparison::default(); steps.len()];
     let mut host = Vec::new();
     for (i, sample) in samples.rows.iter().enumerate() {
-        progress.set_message(format!("sample {} of {}: reference and host", i + 1, samples.rows.len()));
+        progress.set_message(format!(
+            "sample {} of {}: reference and host",
+            i + 1,
+            samples.rows.len()
+        ));
         let values = reference.values(i, sample).into_diagnostic()?;
-        runner.run(sample, &mut Forced::new(steps, &mut comparisons, &values)).into_diagnostic()?;
+        runner
+            .run(sample, &mut Forced::new(steps, &mut comparisons, &values))
+            .into_diagnostic()?;
         let mut recorder = Recorder::default();
         runner.run(sample, &mut recorder).into_diagnostic()?;
         host.push(recorder.outputs);
     }
-    let mut rows: Vec<Row> =
-        comparisons.into_iter().map(|comparison| Row { comparison, ..Row::default() }).collect();
+    let mut rows: Vec<Row> = comparisons
+        .into_iter()
+        .map(|comparison| Row {
+            comparison,
+            ..Row::default()
+        })
+        .collect();
     if let Some(board) = &args.board {
         let request = Request {
             board: emulate::board(board).into_diagnostic()?,
@@ -80,7 +98,8 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             mode: Mode::Steps,
             loaded: false,
         };
-        let device = emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+        let device = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()))
+            .into_diagnostic()?;
         for (host, device) in host.iter().zip(&device.step_outputs) {
             for ((row, host), device) in rows.iter_mut().zip(host).zip(device) {
                 row.device_bytes += host.len() as u64;
@@ -89,7 +108,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             }
         }
         if device.step_outputs.len() != host.len() {
-            bail!("the device ran {} of {} samples", device.step_outputs.len(), host.len());
+            bail!(
+                "the device ran {} of {} samples",
+                device.step_outputs.len(),
+                host.len()
+            );
         }
     }
     progress.finish_and_clear();
@@ -129,8 +152,16 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
                     i.to_string(),
                     shorten(&steps[i].name),
                     steps[i].operator.to_owned(),
-                    if compared { format!("{:.3} %", 100.0 * row.comparison.equal_share()) } else { "-".into() },
-                    if compared { format!("{:.3e}", row.comparison.largest) } else { "-".into() },
+                    if compared {
+                        format!("{:.3} %", 100.0 * row.comparison.equal_share())
+                    } else {
+                        "-".into()
+                    },
+                    if compared {
+                        format!("{:.3e}", row.comparison.largest)
+                    } else {
+                        "-".into()
+                    },
                     match (row.device_bytes, row.device_different) {
                         (0, _) => "-".into(),
                         (_, 0) => "same bytes".into(),
@@ -139,13 +170,23 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
                 ]
             })
             .collect();
-        let headers = ["step", "node", "operator", "equal to reference", "largest difference", "device and host"];
+        let headers = [
+            "step",
+            "node",
+            "operator",
+            "equal to reference",
+            "largest difference",
+            "device and host",
+        ];
         println!("{}", terminal_table(&headers, &table));
     }
     let describe = |i: usize| format!("step {i}, node `{}` ({})", steps[i].name, steps[i].operator);
     if let Some(i) = first_device {
         let (bad, all) = (rows[i].device_different, rows[i].device_bytes);
-        return Err(miette!("device and host differ first in {}: {bad} of {all} bytes", describe(i)));
+        return Err(miette!(
+            "device and host differ first in {}: {bad} of {all} bytes",
+            describe(i)
+        ));
     }
     if let Some(i) = first_reference {
         let c = &rows[i].comparison;
@@ -161,10 +202,4 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         println!("no step differs");
     }
     Ok(())
-}
-
-/// Exporters write names of a hundred characters; the end says most.
-fn shorten(name: &str) -> String {
-    let count = name.chars().count();
-    if count <= 40 { name.into() } else { format!("…{}", name.chars().skip(count - 39).collect::<String>()) }
 }

@@ -2,10 +2,14 @@
 
 use super::image::{Image, Tensor};
 use super::layout::{Arranged, transpose_data};
-use super::memory::{self, Buffer};
+use super::memory;
+use super::storage::{Storage, bytes};
 use super::weights::{Affine, fixed_sum, fold_zero_point, function, multipliers, table};
 use super::{CompileError, StepInfo};
-use crate::graph::{Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window};
+use crate::graph::{
+    Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
+};
+use crate::passes::{macs, op_name};
 use kinglet::format::{self, MAX_RANK, OpCode, Span};
 use std::collections::{HashMap, HashSet};
 use zerocopy::{Immutable, IntoBytes};
@@ -38,10 +42,17 @@ pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
     let placement = memory::place(&storage.buffers);
     if u32::try_from(placement.arena_len).is_err() {
         let name = graph.name.clone();
-        return Err(CompileError::TooLarge { node: name, what: "arena", value: placement.arena_len });
+        return Err(CompileError::TooLarge {
+            node: name,
+            what: "arena",
+            value: placement.arena_len,
+        });
     }
     let spans = storage.buffer_of.iter().map(|(&id, &buffer)| {
-        (id, Span::new(placement.offsets[buffer] as u32, bytes(&graph[id]) as u32))
+        (
+            id,
+            Span::new(placement.offsets[buffer] as u32, bytes(&graph[id]) as u32),
+        )
     });
     let mut emitter = Emitter {
         graph,
@@ -70,22 +81,28 @@ pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
     })
 }
 
-fn bytes(value: &Value) -> usize {
-    value.len() * if matches!(value.dtype, DType::F32 | DType::I32) { 4 } else { 1 }
-}
-
 fn check_border(graph: &Graph) -> Result<()> {
     for (ids, which) in [(&graph.inputs, "input"), (&graph.outputs, "output")] {
         for &id in ids {
             let value = &graph[id];
-            let wrong = |reason: String| CompileError::Border { which, name: value.name.clone(), reason };
+            let wrong = |reason: String| CompileError::Border {
+                which,
+                name: value.name.clone(),
+                reason,
+            };
             if value.data.is_some() {
-                return Err(wrong("is a constant; a model that computes nothing has no plan".into()));
+                return Err(wrong(
+                    "is a constant; a model that computes nothing has no plan".into(),
+                ));
             }
             if value.shape.len() > MAX_RANK {
-                return Err(wrong(format!("has {} dimensions, at most {MAX_RANK} are supported", value.shape.len())));
+                return Err(wrong(format!(
+                    "has {} dimensions, at most {MAX_RANK} are supported",
+                    value.shape.len()
+                )));
             }
-            border_type(value).ok_or_else(|| wrong(format!("has element type {:?}", value.dtype)))?;
+            border_type(value)
+                .ok_or_else(|| wrong(format!("has element type {:?}", value.dtype)))?;
         }
     }
     Ok(())
@@ -121,91 +138,26 @@ fn border_type(value: &Value) -> Option<format::DType> {
     }
 }
 
-/// Which buffer each value lives in.
-struct Storage {
-    buffers: Vec<Buffer>,
-    buffer_of: HashMap<ValueId, usize>,
-}
-
-impl Storage {
-    /// Reshapes share their operand's buffer; element-wise steps overwrite an operand that nobody needs afterwards.
-    fn plan(graph: &Graph) -> Storage {
-        let end = graph.nodes.len();
-        let mut storage = Storage { buffers: Vec::new(), buffer_of: HashMap::new() };
-        for &id in &graph.inputs {
-            storage.add(graph, id, 0);
-        }
-        // Last node that reads a value, looking through reshapes.
-        let mut last = vec![0; graph.values.len()];
-        for &id in &graph.outputs {
-            last[id.0] = end;
-        }
-        for (t, node) in graph.nodes.iter().enumerate().rev() {
-            let read = if node.op == Op::Reshape { last[node.output.0] } else { t };
-            for id in &node.inputs {
-                last[id.0] = last[id.0].max(read);
-            }
-        }
-        for id in &graph.inputs {
-            storage.buffers[storage.buffer_of[id]].last = last[id.0];
-        }
-        for (t, node) in graph.nodes.iter().enumerate() {
-            let shared = match node.op {
-                Op::Reshape => storage.buffer_of.get(&node.inputs[0]).copied(),
-                _ => storage.overwritten(graph, node, t),
-            };
-            match shared {
-                Some(buffer) => {
-                    storage.buffer_of.insert(node.output, buffer);
-                }
-                None => storage.add(graph, node.output, t),
-            }
-            for id in node.inputs.iter().chain([&node.output]) {
-                if let Some(&buffer) = storage.buffer_of.get(id) {
-                    let b = &mut storage.buffers[buffer];
-                    b.last = b.last.max(last[id.0]).max(t);
-                }
-            }
-        }
-        storage
-    }
-
-    fn add(&mut self, graph: &Graph, id: ValueId, t: usize) {
-        self.buffer_of.insert(id, self.buffers.len());
-        self.buffers.push(Buffer { len: bytes(&graph[id]), first: t, last: t });
-    }
-
-    /// The buffer of an operand that `node` may write its result into.
-    fn overwritten(&self, graph: &Graph, node: &Node, t: usize) -> Option<usize> {
-        let candidates: &[usize] = match node.op {
-            Op::Unary(_) | Op::Requantize | Op::Softmax { .. } => &[0],
-            Op::Binary { op: Binary::Add | Binary::Mul, .. } => &[0, 1],
-            Op::Binary { .. } => &[0],
-            _ => return None,
-        };
-        candidates.iter().find_map(|&i| {
-            let id = node.inputs[i];
-            let &buffer = self.buffer_of.get(&id)?;
-            let others = node.inputs.iter().enumerate().filter(|&(j, _)| j != i);
-            let shared = others.filter_map(|(_, id)| self.buffer_of.get(id)).any(|&b| b == buffer);
-            let needed_later = self.buffers[buffer].last > t;
-            (!shared && !needed_later && bytes(&graph[id]) == bytes(&graph[node.output])).then_some(buffer)
-        })
-    }
-}
-
 impl Emitter<'_> {
     fn node(&mut self, node: &Node) -> Result<()> {
         match &node.op {
             Op::Reshape => Ok(()),
-            Op::Conv2d { window, groups, clamp } => self.conv(node, window, *groups, *clamp),
+            Op::Conv2d {
+                window,
+                groups,
+                clamp,
+            } => self.conv(node, window, *groups, *clamp),
             Op::FullyConnected { clamp } => self.fully_connected(node, *clamp),
             Op::Binary { op, clamp } => self.binary(node, *op, *clamp),
             Op::Pool { pool, window } => self.pool(node, *pool, window),
             Op::Unary(unary) => self.unary(node, *unary),
             Op::Softmax { axis } => self.softmax(node, *axis),
             Op::Transpose { perm } => self.transpose(node, perm),
-            Op::Pad { before, after, value } => self.pad(node, before, after, *value),
+            Op::Pad {
+                before,
+                after,
+                value,
+            } => self.pad(node, before, after, *value),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Quantize => {
                 let y = self.affine(node, node.output)?;
@@ -218,12 +170,18 @@ impl Emitter<'_> {
                 self.push(node, OpCode::Dequantize, &affine_record(x))
             }
             Op::Requantize => self.lookup(node, |x| x),
-            Op::BatchNorm { .. } => Err(self.unsupported(node, "batch normalisation was not folded")),
+            Op::BatchNorm { .. } => {
+                Err(self.unsupported(node, "batch normalisation was not folded"))
+            }
         }
     }
 
     fn unsupported(&self, node: &Node, reason: impl Into<String>) -> CompileError {
-        CompileError::Unsupported { node: node.name.clone(), operator: operator_name(&node.op), reason: reason.into() }
+        CompileError::Unsupported {
+            node: node.name.clone(),
+            operator: op_name(&node.op),
+            reason: reason.into(),
+        }
     }
 
     fn value(&self, id: ValueId) -> &Value {
@@ -235,18 +193,35 @@ impl Emitter<'_> {
         if value.dtype == dtype {
             return Ok(());
         }
-        Err(self.unsupported(node, format!("`{}` has element type {:?}, {dtype:?} expected", value.name, value.dtype)))
+        Err(self.unsupported(
+            node,
+            format!(
+                "`{}` has element type {:?}, {dtype:?} expected",
+                value.name, value.dtype
+            ),
+        ))
     }
 
     fn affine(&self, node: &Node, id: ValueId) -> Result<Affine> {
         match &self.value(id).quantization {
-            Some(q) if q.scales.len() == 1 => Ok(Affine { scale: q.scales[0], zero_point: q.zero_point }),
-            _ => Err(self.unsupported(node, format!("`{}` has no per-tensor quantisation", self.value(id).name))),
+            Some(q) if q.scales.len() == 1 => Ok(Affine {
+                scale: q.scales[0],
+                zero_point: q.zero_point,
+            }),
+            _ => Err(self.unsupported(
+                node,
+                format!("`{}` has no per-tensor quantisation", self.value(id).name),
+            )),
         }
     }
 
     fn span(&self, node: &Node, id: ValueId) -> Result<Span> {
-        let missing = || self.unsupported(node, format!("operand `{}` is a constant", self.value(id).name));
+        let missing = || {
+            self.unsupported(
+                node,
+                format!("operand `{}` is a constant", self.value(id).name),
+            )
+        };
         self.spans.get(&id).copied().ok_or_else(missing)
     }
 
@@ -264,9 +239,14 @@ impl Emitter<'_> {
     }
 
     /// Emits a step from the node's first operand to its output.
-    fn push(&mut self, node: &Node, code: OpCode, parameters: &(impl IntoBytes + Immutable)) -> Result<()> {
+    fn push(
+        &mut self,
+        node: &Node,
+        code: OpCode,
+        parameters: &(impl IntoBytes + Immutable),
+    ) -> Result<()> {
         let input = self.span(node, node.inputs[0])?;
-        self.push_from(node, input, code, parameters, 0, true)
+        self.push_from(node, input, code, parameters, true)
     }
 
     fn push_from(
@@ -275,13 +255,13 @@ impl Emitter<'_> {
         input: Span,
         code: OpCode,
         parameters: &(impl IntoBytes + Immutable),
-        macs: u64,
         complete: bool,
     ) -> Result<()> {
         let output = self.span(node, node.output)?;
         self.image.step(code, input, output, parameters);
         let value = self.value(node.output);
-        let dtype = border_type(value).ok_or_else(|| self.unsupported(node, "an integer tensor is computed"))?;
+        let dtype = border_type(value)
+            .ok_or_else(|| self.unsupported(node, "an integer tensor is computed"))?;
         self.steps.push(StepInfo {
             name: node.name.clone(),
             operator: code.name(),
@@ -291,20 +271,31 @@ impl Emitter<'_> {
             complete: complete && !self.reordered.contains(&node.output),
             dtype,
             quantization: value.quantization.clone(),
-            macs,
+            macs: macs(self.graph, node),
         });
         Ok(())
     }
 
     fn window(&self, node: &Node, window: &Window) -> Result<format::Window> {
-        let (x, y) = (&self.value(node.inputs[0]).shape, &self.value(node.output).shape);
+        let (x, y) = (
+            &self.value(node.inputs[0]).shape,
+            &self.value(node.output).shape,
+        );
         let three = |s: &[usize]| -> Result<[zerocopy::little_endian::U32; 3]> {
-            Ok([self.u32(node, s[1])?, self.u32(node, s[2])?, self.u32(node, s[3])?])
+            Ok([
+                self.u32(node, s[1])?,
+                self.u32(node, s[2])?,
+                self.u32(node, s[3])?,
+            ])
         };
         let two = |what, a: [usize; 2]| -> Result<[zerocopy::little_endian::U16; 2]> {
             let fit = |value| {
                 let name = node.name.clone();
-                u16::try_from(value).map_err(|_| CompileError::TooLarge { node: name, what, value })
+                u16::try_from(value).map_err(|_| CompileError::TooLarge {
+                    node: name,
+                    what,
+                    value,
+                })
             };
             Ok([fit(a[0])?.into(), fit(a[1])?.into()])
         };
@@ -320,23 +311,34 @@ impl Emitter<'_> {
     }
 
     fn u32(&self, node: &Node, value: usize) -> Result<zerocopy::little_endian::U32> {
-        let too_large = |_| CompileError::TooLarge { node: node.name.clone(), what: "dimension", value };
+        let too_large = |_| CompileError::TooLarge {
+            node: node.name.clone(),
+            what: "dimension",
+            value,
+        };
         Ok(u32::try_from(value).map_err(too_large)?.into())
     }
 
     fn conv(&mut self, node: &Node, window: &Window, groups: usize, clamp: Clamp) -> Result<()> {
         let (x, w) = (node.inputs[0], node.inputs[1]);
         let shape = self.value(w).shape.clone();
-        let (channels, taps) = (shape[0], shape[1] * shape[2] * shape[3]);
+        let channels = shape[0];
         let depthwise = groups > 1 && shape[1] == 1;
-        let packing: [usize; 4] = if depthwise { [2, 3, 0, 1] } else { [0, 2, 3, 1] };
+        let packing: [usize; 4] = if depthwise {
+            [2, 3, 0, 1]
+        } else {
+            [0, 2, 3, 1]
+        };
         let record = self.window(node, window)?;
         let groups = self.u32(node, groups)?;
-        let macs = self.value(node.output).len() as u64 * taps as u64;
         let input = self.span(node, x)?;
         match self.value(w).data.clone() {
             Some(Data::F32(data)) => {
-                let code = if depthwise { OpCode::DepthwiseF32 } else { OpCode::ConvF32 };
+                let code = if depthwise {
+                    OpCode::DepthwiseF32
+                } else {
+                    OpCode::ConvF32
+                };
                 let parameters = format::ConvF32 {
                     window: record,
                     groups,
@@ -344,11 +346,12 @@ impl Emitter<'_> {
                     weights: self.image.data(&transpose_data(&data, &shape, &packing)),
                     bias: self.bias_f32(node, channels)?,
                 };
-                self.push_from(node, input, code, &parameters, macs, true)
+                self.push_from(node, input, code, &parameters, true)
             }
             Some(data) => {
                 let weights = self.integer_weights(node, &data)?;
-                let (int8, bias, multipliers) = self.integer_layer(node, &weights, channels, clamp)?;
+                let (int8, bias, multipliers) =
+                    self.integer_layer(node, &weights, channels, clamp)?;
                 let (weights, wide) = self.pack(&transpose_data(&weights, &shape, &packing));
                 let code = match (depthwise, wide) {
                     (false, false) => OpCode::ConvI8,
@@ -356,8 +359,15 @@ impl Emitter<'_> {
                     (true, false) => OpCode::DepthwiseI8,
                     (true, true) => OpCode::DepthwiseI8W16,
                 };
-                let parameters = format::ConvI8 { window: record, groups, int8, weights, bias, multipliers };
-                self.push_from(node, input, code, &parameters, macs, true)
+                let parameters = format::ConvI8 {
+                    window: record,
+                    groups,
+                    int8,
+                    weights,
+                    bias,
+                    multipliers,
+                };
+                self.push_from(node, input, code, &parameters, true)
             }
             None => Err(self.unsupported(node, "weights must be constants")),
         }
@@ -369,23 +379,42 @@ impl Emitter<'_> {
             return Err(self.unsupported(node, "weights must be a matrix"));
         };
         let rows = self.value(x).len() / inputs.max(1);
-        let shape = [self.u32(node, rows)?, self.u32(node, inputs)?, self.u32(node, outputs)?];
-        let macs = (rows * inputs * outputs) as u64;
+        let shape = [
+            self.u32(node, rows)?,
+            self.u32(node, inputs)?,
+            self.u32(node, outputs)?,
+        ];
         let input = self.span(node, x)?;
         match self.value(w).data.clone() {
             Some(Data::F32(data)) => {
                 let weights = self.image.data(&data);
                 let bias = self.bias_f32(node, outputs)?;
-                let parameters = format::FullyConnectedF32 { shape, clamp: clamp_record(clamp), weights, bias };
-                self.push_from(node, input, OpCode::FullyConnectedF32, &parameters, macs, true)
+                let parameters = format::FullyConnectedF32 {
+                    shape,
+                    clamp: clamp_record(clamp),
+                    weights,
+                    bias,
+                };
+                self.push_from(node, input, OpCode::FullyConnectedF32, &parameters, true)
             }
             Some(data) => {
                 let weights = self.integer_weights(node, &data)?;
-                let (int8, bias, multipliers) = self.integer_layer(node, &weights, outputs, clamp)?;
+                let (int8, bias, multipliers) =
+                    self.integer_layer(node, &weights, outputs, clamp)?;
                 let (weights, wide) = self.pack(&weights);
-                let code = if wide { OpCode::FullyConnectedI8W16 } else { OpCode::FullyConnectedI8 };
-                let parameters = format::FullyConnectedI8 { shape, int8, weights, bias, multipliers };
-                self.push_from(node, input, code, &parameters, macs, true)
+                let code = if wide {
+                    OpCode::FullyConnectedI8W16
+                } else {
+                    OpCode::FullyConnectedI8
+                };
+                let parameters = format::FullyConnectedI8 {
+                    shape,
+                    int8,
+                    weights,
+                    bias,
+                    multipliers,
+                };
+                self.push_from(node, input, code, &parameters, true)
             }
             None => Err(self.unsupported(node, "weights must be constants")),
         }
@@ -395,24 +424,38 @@ impl Emitter<'_> {
         let data = match node.inputs.get(2).map(|&b| self.value(b).data.clone()) {
             None => vec![0.0; channels],
             Some(Some(Data::F32(data))) if data.len() == channels => data,
-            _ => return Err(self.unsupported(node, "the bias must be a constant, one number per output channel")),
+            _ => {
+                return Err(self.unsupported(
+                    node,
+                    "the bias must be a constant, one number per output channel",
+                ));
+            }
         };
         Ok(self.image.data(&data))
     }
 
     /// Symmetric weights; those that were asymmetric may need nine bits.
     fn integer_weights(&self, node: &Node, data: &Data) -> Result<Vec<i16>> {
-        let too_wide = |_| self.unsupported(node, "quantised weights must fit 16 bits around their zero point");
+        let too_wide = |_| {
+            self.unsupported(
+                node,
+                "quantised weights must fit 16 bits around their zero point",
+            )
+        };
         match data {
             Data::I8(v) => Ok(v.iter().map(|&w| w.into()).collect()),
-            Data::I32(v) => v.iter().map(|&w| i16::try_from(w).map_err(too_wide)).collect(),
+            Data::I32(v) => v
+                .iter()
+                .map(|&w| i16::try_from(w).map_err(too_wide))
+                .collect(),
             _ => Err(self.unsupported(node, "weights must be f32 or int8")),
         }
     }
 
     /// Weights in the data section, and whether they take 16 bits.
     fn pack(&mut self, weights: &[i16]) -> (Span, bool) {
-        let narrow: std::result::Result<Vec<i8>, _> = weights.iter().map(|&w| i8::try_from(w)).collect();
+        let narrow: std::result::Result<Vec<i8>, _> =
+            weights.iter().map(|&w| i8::try_from(w)).collect();
         match narrow {
             Ok(narrow) => (self.image.data(&narrow), false),
             Err(_) => (self.image.data(weights), true),
@@ -427,35 +470,63 @@ impl Emitter<'_> {
         channels: usize,
         clamp: Clamp,
     ) -> Result<(format::Int8, Span, Span)> {
-        let (x, y) = (self.affine(node, node.inputs[0])?, self.affine(node, node.output)?);
+        let (x, y) = (
+            self.affine(node, node.inputs[0])?,
+            self.affine(node, node.output)?,
+        );
         let scales = match &self.value(node.inputs[1]).quantization {
-            Some(q) if q.zero_point == 0 && (q.scales.len() == 1 || q.scales.len() == channels) => q.scales.clone(),
-            _ => return Err(self.unsupported(node, "int8 weights need symmetric per-channel or per-tensor scales")),
+            Some(q) if q.zero_point == 0 && (q.scales.len() == 1 || q.scales.len() == channels) => {
+                q.scales.clone()
+            }
+            _ => {
+                return Err(self.unsupported(
+                    node,
+                    "int8 weights need symmetric per-channel or per-tensor scales",
+                ));
+            }
         };
         let bias = match node.inputs.get(2).map(|&b| self.value(b).data.clone()) {
             None => vec![0; channels],
             Some(Some(Data::I32(data))) if data.len() == channels => data,
-            _ => return Err(self.unsupported(node, "the bias must be a constant int32, one per output channel")),
+            _ => {
+                return Err(self.unsupported(
+                    node,
+                    "the bias must be a constant int32, one per output channel",
+                ));
+            }
         };
         let folded = fold_zero_point(&node.name, weights, &bias, x.zero_point)?;
         let int8 = self.int8(node, x, y, clamp)?;
         let bias = self.image.data(&folded);
-        let multipliers = self.image.data(&multipliers(x.scale, &scales, y.scale, channels));
+        let multipliers = self
+            .image
+            .data(&multipliers(x.scale, &scales, y.scale, channels));
         Ok((int8, bias, multipliers))
     }
 
     fn binary(&mut self, node: &Node, op: Binary, clamp: Clamp) -> Result<()> {
         let output = self.value(node.output).clone();
-        let whole = |e: &Self, id: ValueId| e.spans.contains_key(&id) && e.value(id).len() == output.len();
+        let whole =
+            |e: &Self, id: ValueId| e.spans.contains_key(&id) && e.value(id).len() == output.len();
         let [first, second] = node.inputs[..] else {
             return Err(self.unsupported(node, "two operands expected"));
         };
-        let in_place_second = || self.spans.get(&second).map(|s| s.offset) == self.spans.get(&node.output).map(|s| s.offset);
+        let in_place_second = || {
+            self.spans.get(&second).map(|s| s.offset)
+                == self.spans.get(&node.output).map(|s| s.offset)
+        };
         // The first operand is the one that the result may overwrite: whole, and not a constant.
         let swapped = !whole(self, first) || (in_place_second() && whole(self, second));
-        let (a, b) = if swapped { (second, first) } else { (first, second) };
+        let (a, b) = if swapped {
+            (second, first)
+        } else {
+            (first, second)
+        };
         if !whole(self, a) {
-            return Err(self.unsupported(node, "both operands would have to be broadcast; expand one of them first"));
+            return Err(self.unsupported(
+                node,
+                "both operands would have to be broadcast; expand one of them first",
+            ));
         }
         let operand = self.operand(node, b, &output.shape)?;
         let input = self.span(node, a)?;
@@ -467,13 +538,23 @@ impl Emitter<'_> {
                 (Binary::Sub, true) => return self.subtract_from(node, operand, input, clamp),
                 (Binary::Div, false) => OpCode::DivF32,
                 (Binary::Div, true) => {
-                    return Err(self.unsupported(node, "the dividend must have the result's shape; expand it first"));
+                    return Err(self.unsupported(
+                        node,
+                        "the dividend must have the result's shape; expand it first",
+                    ));
                 }
             };
-            let parameters = format::BinaryF32 { b: operand, clamp: clamp_record(clamp) };
-            return self.push_from(node, input, code, &parameters, 0, true);
+            let parameters = format::BinaryF32 {
+                b: operand,
+                clamp: clamp_record(clamp),
+            };
+            return self.push_from(node, input, code, &parameters, true);
         }
-        let (qa, qb, y) = (self.affine(node, a)?, self.affine(node, b)?, self.affine(node, node.output)?);
+        let (qa, qb, y) = (
+            self.affine(node, a)?,
+            self.affine(node, b)?,
+            self.affine(node, node.output)?,
+        );
         let int8 = self.int8(node, qa, y, clamp)?;
         match op {
             Binary::Add | Binary::Sub => {
@@ -491,7 +572,7 @@ impl Emitter<'_> {
                     multiplier: sum.multiplier.into(),
                     int8,
                 };
-                self.push_from(node, input, OpCode::AddI8, &parameters, 0, true)
+                self.push_from(node, input, OpCode::AddI8, &parameters, true)
             }
             Binary::Mul => {
                 let parameters = format::MulI8 {
@@ -500,20 +581,44 @@ impl Emitter<'_> {
                     multiplier: multipliers(qa.scale, &[qb.scale], y.scale, 1)[0].into(),
                     int8,
                 };
-                self.push_from(node, input, OpCode::MulI8, &parameters, 0, true)
+                self.push_from(node, input, OpCode::MulI8, &parameters, true)
             }
-            Binary::Div => Err(self.unsupported(node, "int8 division; multiply by the reciprocal instead")),
+            Binary::Div => {
+                Err(self.unsupported(node, "int8 division; multiply by the reciprocal instead"))
+            }
         }
     }
 
     /// `first − x` where only `x` has the result's shape: `x · −1 + first`, which rounds alike.
-    fn subtract_from(&mut self, node: &Node, first: format::Operand, x: Span, clamp: Clamp) -> Result<()> {
+    fn subtract_from(
+        &mut self,
+        node: &Node,
+        first: format::Operand,
+        x: Span,
+        clamp: Clamp,
+    ) -> Result<()> {
         let elements = self.u32(node, self.value(node.output).len())?;
-        let minus = format::Operand { constant: 1.into(), span: self.image.data(&[-1.0f32]), repeat: elements };
-        let negation = format::BinaryF32 { b: minus, clamp: clamp_record(Clamp::NONE) };
-        self.push_from(node, x, OpCode::MulF32, &negation, 0, false)?;
-        let sum = format::BinaryF32 { b: first, clamp: clamp_record(clamp) };
-        self.push_from(node, self.span(node, node.output)?, OpCode::AddF32, &sum, 0, true)
+        let minus = format::Operand {
+            constant: 1.into(),
+            span: self.image.data(&[-1.0f32]),
+            repeat: elements,
+        };
+        let negation = format::BinaryF32 {
+            b: minus,
+            clamp: clamp_record(Clamp::NONE),
+        };
+        self.push_from(node, x, OpCode::MulF32, &negation, false)?;
+        let sum = format::BinaryF32 {
+            b: first,
+            clamp: clamp_record(clamp),
+        };
+        self.push_from(
+            node,
+            self.span(node, node.output)?,
+            OpCode::AddF32,
+            &sum,
+            true,
+        )
     }
 
     /// How the second operand of shape `b` meets a first operand of shape `whole`.
@@ -522,12 +627,20 @@ impl Emitter<'_> {
         let mut shape = vec![1; whole.len().saturating_sub(value.shape.len())];
         shape.extend(&value.shape);
         // Broadcast axes inside give the repetition; those outside the period; between them all must be whole.
-        let inner = shape.iter().zip(whole).rev().take_while(|(b, _)| **b == 1).count();
+        let inner = shape
+            .iter()
+            .zip(whole)
+            .rev()
+            .take_while(|(b, _)| **b == 1)
+            .count();
         let outer = shape.iter().take_while(|b| **b == 1).count();
         let middle = outer.min(shape.len())..shape.len() - inner.min(shape.len());
         let one_step = middle.is_empty() || shape[middle.clone()] == whole[middle];
         if shape.len() != whole.len() || (!one_step && value.data.is_none()) {
-            let reason = format!("shape {:?} cannot be broadcast to {whole:?} in one step", value.shape);
+            let reason = format!(
+                "shape {:?} cannot be broadcast to {whole:?} in one step",
+                value.shape
+            );
             return Err(self.unsupported(node, reason));
         }
         let (data, inner) = match &value.data {
@@ -543,27 +656,41 @@ impl Emitter<'_> {
             Some(_) => return Err(self.unsupported(node, "a constant operand must be f32 or int8")),
             None => (0, self.span(node, id)?),
         };
-        Ok(format::Operand { constant: constant.into(), span, repeat })
+        Ok(format::Operand {
+            constant: constant.into(),
+            span,
+            repeat,
+        })
     }
 
     fn pool(&mut self, node: &Node, pool: Pool, window: &Window) -> Result<()> {
         let float = self.value(node.inputs[0]).dtype == DType::F32;
         let divisor = match pool {
-            Pool::Average { count_include_pad: true } => window.kernel[0] * window.kernel[1],
+            Pool::Average {
+                count_include_pad: true,
+            } => window.kernel[0] * window.kernel[1],
             _ => 0,
         };
-        let none = Affine { scale: 1.0, zero_point: 0 };
+        let none = Affine {
+            scale: 1.0,
+            zero_point: 0,
+        };
         let (x, y) = if float {
             (none, none)
         } else {
-            (self.affine(node, node.inputs[0])?, self.affine(node, node.output)?)
+            (
+                self.affine(node, node.inputs[0])?,
+                self.affine(node, node.output)?,
+            )
         };
         let code = match (pool, float) {
             (Pool::Average { .. }, true) => OpCode::AveragePoolF32,
             (Pool::Average { .. }, false) => OpCode::AveragePoolI8,
             (Pool::Max, true) => OpCode::MaxPoolF32,
             (Pool::Max, false) if x == y => OpCode::MaxPoolI8,
-            (Pool::Max, false) => return Err(self.unsupported(node, "input and output quantisation differ")),
+            (Pool::Max, false) => {
+                return Err(self.unsupported(node, "input and output quantisation differ"));
+            }
         };
         let parameters = format::Pool {
             window: self.window(node, window)?,
@@ -587,11 +714,21 @@ impl Emitter<'_> {
             Unary::HardSigmoid { alpha, beta } => (OpCode::HardSigmoidF32, alpha, beta),
             Unary::HardSwish => (OpCode::HardSwishF32, 0.0, 0.0),
         };
-        self.push(node, code, &format::UnaryF32 { alpha: alpha.into(), beta: beta.into() })
+        self.push(
+            node,
+            code,
+            &format::UnaryF32 {
+                alpha: alpha.into(),
+                beta: beta.into(),
+            },
+        )
     }
 
     fn lookup(&mut self, node: &Node, f: impl Fn(f32) -> f32) -> Result<()> {
-        let (x, y) = (self.affine(node, node.inputs[0])?, self.affine(node, node.output)?);
+        let (x, y) = (
+            self.affine(node, node.inputs[0])?,
+            self.affine(node, node.output)?,
+        );
         let signed = |id| self.value(id).dtype == DType::I8;
         let bytes = table(x, signed(node.inputs[0]), y, signed(node.output), f);
         let table = self.image.data(&bytes);
@@ -602,11 +739,17 @@ impl Emitter<'_> {
         let value = self.value(node.inputs[0]);
         let row = value.shape[axis];
         let float = value.dtype == DType::F32;
-        let none = Affine { scale: 1.0, zero_point: 0 };
+        let none = Affine {
+            scale: 1.0,
+            zero_point: 0,
+        };
         let (x, y) = if float {
             (none, none)
         } else {
-            (self.affine(node, node.inputs[0])?, self.affine(node, node.output)?)
+            (
+                self.affine(node, node.inputs[0])?,
+                self.affine(node, node.output)?,
+            )
         };
         let parameters = format::Softmax {
             row: self.u32(node, row)?,
@@ -615,13 +758,29 @@ impl Emitter<'_> {
             output_scale: y.scale.into(),
             output_zero_point: y.zero_point.into(),
         };
-        self.push(node, if float { OpCode::SoftmaxF32 } else { OpCode::SoftmaxI8 }, &parameters)
+        self.push(
+            node,
+            if float {
+                OpCode::SoftmaxF32
+            } else {
+                OpCode::SoftmaxI8
+            },
+            &parameters,
+        )
     }
 
     /// Dimensions with leading ones, as records hold them.
-    fn dims(&self, node: &Node, values: &[usize], fill: usize) -> Result<[zerocopy::little_endian::U32; MAX_RANK]> {
+    fn dims(
+        &self,
+        node: &Node,
+        values: &[usize],
+        fill: usize,
+    ) -> Result<[zerocopy::little_endian::U32; MAX_RANK]> {
         let Some(missing) = MAX_RANK.checked_sub(values.len()) else {
-            return Err(self.unsupported(node, format!("{} dimensions, at most {MAX_RANK}", values.len())));
+            return Err(self.unsupported(
+                node,
+                format!("{} dimensions, at most {MAX_RANK}", values.len()),
+            ));
         };
         let mut dims = [self.u32(node, fill)?; MAX_RANK];
         for (to, &from) in dims[missing..].iter_mut().zip(values) {
@@ -632,13 +791,24 @@ impl Emitter<'_> {
 
     fn transpose(&mut self, node: &Node, perm: &[usize]) -> Result<()> {
         let shape = self.value(node.inputs[0]).shape.clone();
-        let strides: Vec<usize> = perm.iter().map(|&p| shape[p + 1..].iter().product()).collect();
+        let strides: Vec<usize> = perm
+            .iter()
+            .map(|&p| shape[p + 1..].iter().product())
+            .collect();
         let parameters = format::Transpose {
             dims: self.dims(node, &self.value(node.output).shape, 1)?,
             strides: self.dims(node, &strides, 0)?,
         };
         let float = self.value(node.output).dtype == DType::F32;
-        self.push(node, if float { OpCode::TransposeF32 } else { OpCode::TransposeI8 }, &parameters)
+        self.push(
+            node,
+            if float {
+                OpCode::TransposeF32
+            } else {
+                OpCode::TransposeI8
+            },
+            &parameters,
+        )
     }
 
     fn pad(&mut self, node: &Node, before: &[usize], after: &[usize], value: f32) -> Result<()> {
@@ -654,7 +824,11 @@ impl Emitter<'_> {
             after: self.dims(node, after, 0)?,
             value: fill,
         };
-        self.push(node, if float { OpCode::PadF32 } else { OpCode::PadI8 }, &parameters)
+        self.push(
+            node,
+            if float { OpCode::PadF32 } else { OpCode::PadI8 },
+            &parameters,
+        )
     }
 
     fn concat(&mut self, node: &Node, axis: usize) -> Result<()> {
@@ -671,7 +845,13 @@ impl Emitter<'_> {
                 offset: self.u32(node, offset)?,
             };
             offset += block;
-            self.push_from(node, input, OpCode::Place, &parameters, 0, i + 1 == node.inputs.len())?;
+            self.push_from(
+                node,
+                input,
+                OpCode::Place,
+                &parameters,
+                i + 1 == node.inputs.len(),
+            )?;
         }
         Ok(())
     }
@@ -679,52 +859,47 @@ impl Emitter<'_> {
     fn border(&mut self, id: ValueId, is_input: bool) -> Result<()> {
         let value = self.value(id).clone();
         let which = if is_input { "input" } else { "output" };
-        let wrong = |reason: &str| CompileError::Border { which, name: value.name.clone(), reason: reason.into() };
+        let wrong = |reason: &str| CompileError::Border {
+            which,
+            name: value.name.clone(),
+            reason: reason.into(),
+        };
         let dtype = border_type(&value).ok_or_else(|| wrong("unsupported element type"))?;
-        let arena = *self.spans.get(&id).ok_or_else(|| wrong("is never computed"))?;
+        let arena = *self
+            .spans
+            .get(&id)
+            .ok_or_else(|| wrong("is never computed"))?;
         let (scale, zero_point) = match &value.quantization {
             Some(q) if q.scales.len() == 1 => (q.scales[0], q.zero_point),
             _ => (0.0, 0),
         };
-        let tensor = Tensor { name: &value.name, dtype, shape: &value.shape, arena, scale, zero_point };
-        if is_input { self.image.input(&tensor) } else { self.image.output(&tensor) }
+        let tensor = Tensor {
+            name: &value.name,
+            dtype,
+            shape: &value.shape,
+            arena,
+            scale,
+            zero_point,
+        };
+        if is_input {
+            self.image.input(&tensor)
+        } else {
+            self.image.output(&tensor)
+        }
         Ok(())
     }
 }
 
 fn clamp_record(clamp: Clamp) -> format::ClampF32 {
-    format::ClampF32 { min: clamp.min.into(), max: clamp.max.into() }
+    format::ClampF32 {
+        min: clamp.min.into(),
+        max: clamp.max.into(),
+    }
 }
 
 fn affine_record(q: Affine) -> format::Affine {
-    format::Affine { scale: q.scale.into(), zero_point: q.zero_point.into() }
-}
-
-/// ONNX's name of the operator, for messages.
-fn operator_name(op: &Op) -> &'static str {
-    match op {
-        Op::Conv2d { .. } => "Conv",
-        Op::FullyConnected { .. } => "Gemm",
-        Op::Binary { op: Binary::Add, .. } => "Add",
-        Op::Binary { op: Binary::Sub, .. } => "Sub",
-        Op::Binary { op: Binary::Mul, .. } => "Mul",
-        Op::Binary { op: Binary::Div, .. } => "Div",
-        Op::Pool { pool: Pool::Max, .. } => "MaxPool",
-        Op::Pool { .. } => "AveragePool",
-        Op::Unary(Unary::Clamp(_)) => "Clip",
-        Op::Unary(Unary::Sigmoid) => "Sigmoid",
-        Op::Unary(Unary::Tanh) => "Tanh",
-        Op::Unary(Unary::LeakyRelu { .. }) => "LeakyRelu",
-        Op::Unary(Unary::HardSigmoid { .. }) => "HardSigmoid",
-        Op::Unary(Unary::HardSwish) => "HardSwish",
-        Op::Softmax { .. } => "Softmax",
-        Op::Reshape => "Reshape",
-        Op::Transpose { .. } => "Transpose",
-        Op::Pad { .. } => "Pad",
-        Op::Concat { .. } => "Concat",
-        Op::Quantize => "QuantizeLinear",
-        Op::Dequantize => "DequantizeLinear",
-        Op::BatchNorm { .. } => "BatchNormalization",
-        Op::Requantize => "QuantizeLinear",
+    format::Affine {
+        scale: q.scale.into(),
+        zero_point: q.zero_point.into(),
     }
 }

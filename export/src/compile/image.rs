@@ -1,6 +1,8 @@
 //! Writing the plan file.
 
-use kinglet::format::{self, CRC, CRC_START, DType, Header, IoRecord, MAGIC, OpCode, Span, StepHeader, VERSION};
+use kinglet::format::{
+    self, CRC, CRC_START, DType, Header, IoRecord, MAGIC, OpCode, Span, StepHeader, VERSION,
+};
 use std::collections::HashMap;
 use std::ops::Range;
 use zerocopy::{Immutable, IntoBytes};
@@ -33,10 +35,21 @@ pub(super) struct Tensor<'a> {
 
 impl Image {
     /// Appends a step.
-    pub(super) fn step(&mut self, code: OpCode, input: Span, output: Span, parameters: &(impl IntoBytes + Immutable)) {
+    pub(super) fn step(
+        &mut self,
+        code: OpCode,
+        input: Span,
+        output: Span,
+        parameters: &(impl IntoBytes + Immutable),
+    ) {
         let parameters = parameters.as_bytes();
         let size = (size_of::<StepHeader>() + parameters.len()) as u16;
-        let header = StepHeader { code: (code as u16).into(), size: size.into(), input, output };
+        let header = StepHeader {
+            code: (code as u16).into(),
+            size: size.into(),
+            input,
+            output,
+        };
         self.steps.extend_from_slice(header.as_bytes());
         self.steps.extend_from_slice(parameters);
         self.step_count += 1;
@@ -49,7 +62,8 @@ impl Image {
         if let Some(&span) = self.seen.get(bytes) {
             return span;
         }
-        self.data.resize(self.data.len().next_multiple_of(format::ALIGNMENT), 0);
+        self.data
+            .resize(self.data.len().next_multiple_of(format::ALIGNMENT), 0);
         let span = Span::new(self.data.len() as u32, bytes.len() as u32);
         self.data.extend_from_slice(bytes);
         self.seen.insert(bytes.to_vec(), span);

@@ -42,7 +42,10 @@ struct Arranger<'g> {
 pub(super) fn arrange(graph: &Graph) -> Arranged {
     let mut arranger = Arranger {
         source: graph,
-        graph: Graph { nodes: Vec::new(), ..graph.clone() },
+        graph: Graph {
+            nodes: Vec::new(),
+            ..graph.clone()
+        },
         stored: HashMap::new(),
         made: HashMap::new(),
         permutations: HashMap::new(),
@@ -59,7 +62,11 @@ pub(super) fn arrange(graph: &Graph) -> Arranged {
         Stored::Permuted(..) => None,
     });
     let reordered = columns.collect();
-    Arranged { graph: arranger.graph, permutations: arranger.permutations, reordered }
+    Arranged {
+        graph: arranger.graph,
+        permutations: arranger.permutations,
+        reordered,
+    }
 }
 
 /// `perm` after `first`: `transpose(transpose(x, first), perm)`.
@@ -103,7 +110,13 @@ pub fn transpose_data<T: Copy>(data: &[T], shape: &[usize], perm: &[usize]) -> V
     let mut index = vec![0; dims.len()];
     let mut result = Vec::with_capacity(data.len());
     for _ in 0..data.len() {
-        result.push(data[index.iter().zip(&strides).map(|(i, s)| i * s).sum::<usize>()]);
+        result.push(
+            data[index
+                .iter()
+                .zip(&strides)
+                .map(|(i, s)| i * s)
+                .sum::<usize>()],
+        );
         for axis in (0..dims.len()).rev() {
             index[axis] += 1;
             if index[axis] < dims[axis] {
@@ -124,15 +137,19 @@ impl Arranger<'_> {
                     Some(Stored::Permuted(base, first)) => (*base, compose(first, perm)),
                     _ => (self.plain(node.inputs[0]), perm.clone()),
                 };
-                self.stored.insert(node.output, Stored::Permuted(base, first));
+                self.stored
+                    .insert(node.output, Stored::Permuted(base, first));
             }
             Op::Unary(_) | Op::Quantize | Op::Dequantize | Op::Requantize => {
                 match self.stored.get(&node.inputs[0]).cloned() {
-                    Some(Stored::Permuted(base, perm)) => self.permuted(node, vec![base], perm, node.op.clone()),
+                    Some(Stored::Permuted(base, perm)) => {
+                        self.permuted(node, vec![base], perm, node.op.clone())
+                    }
                     Some(Stored::Columns(base, order)) => {
                         let output = self.like(node.output, self.source[node.output].shape.clone());
                         self.push(node, vec![base], output, node.op.clone());
-                        self.stored.insert(node.output, Stored::Columns(output, order));
+                        self.stored
+                            .insert(node.output, Stored::Columns(output, order));
                     }
                     None => self.keep(node),
                 }
@@ -152,13 +169,22 @@ impl Arranger<'_> {
     }
 
     fn push(&mut self, node: &Node, inputs: Vec<ValueId>, output: ValueId, op: Op) {
-        self.graph.nodes.push(Node { name: node.name.clone(), op, inputs, output });
+        self.graph.nodes.push(Node {
+            name: node.name.clone(),
+            op,
+            inputs,
+            output,
+        });
     }
 
     /// A new value that stores `id`, which may itself be a new one, in another shape.
     fn like(&mut self, id: ValueId, shape: Vec<usize>) -> ValueId {
         let value = self.graph[id].clone();
-        self.graph.add_value(Value { shape, data: None, ..value })
+        self.graph.add_value(Value {
+            shape,
+            data: None,
+            ..value
+        })
     }
 
     /// The node's result computed on stored operands: `output = transpose(stored output, perm)`.
@@ -167,7 +193,8 @@ impl Arranger<'_> {
         let output = self.like(node.output, shape);
         self.push(node, inputs, output, op);
         self.permutations.insert(output, perm.clone());
-        self.stored.insert(node.output, Stored::Permuted(output, perm));
+        self.stored
+            .insert(node.output, Stored::Permuted(output, perm));
     }
 
     /// The ONNX value itself, transposed for real if it is stored otherwise.
@@ -184,14 +211,14 @@ impl Arranger<'_> {
         }
     }
 
-    /// `transpose(id, perm)` as a stored value.
-    fn transposed(&mut self, id: ValueId, perm: &[usize]) -> ValueId {
+    /// `transpose(id, wanted)` as a stored value; `id` is an ONNX value or a stored one.
+    fn transposed(&mut self, id: ValueId, wanted: &[usize]) -> ValueId {
         if let Some(data) = &self.source.values.get(id.0).and_then(|v| v.data.clone()) {
-            return self.transposed_constant(id, data, perm);
+            return self.transposed_constant(id, data, wanted);
         }
         let (base, perm) = match self.stored.get(&id) {
-            Some(Stored::Permuted(base, first)) => (*base, compose(first, perm)),
-            _ => (self.plain(id), perm.to_vec()),
+            Some(Stored::Permuted(base, first)) => (*base, compose(first, wanted)),
+            _ => (self.plain(id), wanted.to_vec()),
         };
         if is_identity(&perm) {
             return base;
@@ -200,12 +227,15 @@ impl Arranger<'_> {
             return made;
         }
         let shape = permute(&self.graph[base].shape, &perm);
-        let output = self.like(base, shape);
+        let output = self.like(id, shape);
         self.emit_transpose(base, &perm, output);
-        let back = inverse(&perm);
-        let to_onnx = self.permutations.get(&base).map_or_else(|| back.clone(), |of_base| compose(&back, of_base));
-        self.permutations.insert(output, to_onnx);
         self.made.insert((base, perm), output);
+        let back = inverse(wanted);
+        let onnx = self
+            .permutations
+            .get(&id)
+            .map_or(back.clone(), |onnx| compose(&back, onnx));
+        self.permutations.insert(output, onnx);
         output
     }
 
@@ -221,17 +251,25 @@ impl Arranger<'_> {
             Data::I32(v) => Data::I32(transpose_data(v, &shape, perm)),
             Data::I64(v) => Data::I64(transpose_data(v, &shape, perm)),
         };
-        self.graph.add_constant(value.name, permute(&shape, perm), data, value.quantization)
+        self.graph
+            .add_constant(value.name, permute(&shape, perm), data, value.quantization)
     }
 
     fn emit_transpose(&mut self, base: ValueId, perm: &[usize], output: ValueId) {
         let op = if moves_nothing(&self.graph[base].shape, perm) {
             Op::Reshape
         } else {
-            Op::Transpose { perm: perm.to_vec() }
+            Op::Transpose {
+                perm: perm.to_vec(),
+            }
         };
         let name = format!("{} (layout)", self.graph[base].name);
-        self.graph.nodes.push(Node { name, op, inputs: vec![base], output });
+        self.graph.nodes.push(Node {
+            name,
+            op,
+            inputs: vec![base],
+            output,
+        });
     }
 
     fn channels_last(&mut self, node: &Node) {
@@ -247,18 +285,31 @@ impl Arranger<'_> {
             Some(Stored::Permuted(_, perm)) if perm.len() == rank => Some(perm.clone()),
             _ => None,
         });
-        let Some(perm) = found else { return self.keep(node) };
+        let Some(perm) = found else {
+            return self.keep(node);
+        };
         let back = inverse(&perm);
-        let fits = |id: &ValueId| self.source[*id].shape.len() == rank || self.source[*id].data.is_some();
+        let fits =
+            |id: &ValueId| self.source[*id].shape.len() == rank || self.source[*id].data.is_some();
         if !node.inputs.iter().all(fits) {
             return self.keep(node);
         }
-        let inputs = node.inputs.iter().map(|&id| self.transposed(id, &back)).collect();
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|&id| self.transposed(id, &back))
+            .collect();
         let op = match &node.op {
             Op::Concat { axis } => Op::Concat { axis: perm[*axis] },
-            Op::Pad { before, after, value } => {
-                Op::Pad { before: permute(before, &back), after: permute(after, &back), value: *value }
-            }
+            Op::Pad {
+                before,
+                after,
+                value,
+            } => Op::Pad {
+                before: permute(before, &back),
+                after: permute(after, &back),
+                value: *value,
+            },
             other => other.clone(),
         };
         self.permuted(node, inputs, perm, op);
@@ -279,7 +330,12 @@ impl Arranger<'_> {
         let mut last: Vec<usize> = (0..rank).filter(|&i| i != stored_axis).collect();
         last.push(stored_axis);
         let moved = self.transposed(base, &last);
-        self.permuted(node, vec![moved], compose(&inverse(&last), &perm), Op::Softmax { axis: rank - 1 });
+        self.permuted(
+            node,
+            vec![moved],
+            compose(&inverse(&last), &perm),
+            Op::Softmax { axis: rank - 1 },
+        );
     }
 
     fn reshape(&mut self, node: &Node) {
@@ -290,14 +346,16 @@ impl Arranger<'_> {
             if moves_nothing(&stored_shape, &perm) {
                 return self.push(node, vec![base], node.output, Op::Reshape);
             }
-            let flattens = shape.len() == 2 && shape[0] == self.source[input].shape[0] && perm[0] == 0;
+            let flattens =
+                shape.len() == 2 && shape[0] == self.source[input].shape[0] && perm[0] == 0;
             if flattens && self.only_feeds_fully_connected(node.output) {
                 let output = self.like(node.output, shape.clone());
                 self.push(node, vec![base], output, Op::Reshape);
                 let stored_index: Vec<usize> = (0..shape[1]).collect();
                 let rest: Vec<usize> = perm[1..].iter().map(|p| p - 1).collect();
                 let order = transpose_data(&stored_index, &stored_shape[1..], &rest);
-                self.stored.insert(node.output, Stored::Columns(output, order));
+                self.stored
+                    .insert(node.output, Stored::Columns(output, order));
                 return;
             }
         }
@@ -344,7 +402,9 @@ impl Arranger<'_> {
             Some(Data::I32(v)) => Data::I32(permute(&v, &index)),
             _ => return self.keep(node),
         };
-        inputs[1] = self.graph.add_constant(weights.name, weights.shape, data, weights.quantization);
+        inputs[1] =
+            self.graph
+                .add_constant(weights.name, weights.shape, data, weights.quantization);
         self.push(node, inputs, node.output, node.op.clone());
     }
 }

@@ -40,7 +40,10 @@ pub(super) fn place(buffers: &[Buffer]) -> Placement {
         order.sort_by_key(|&i| (key(&buffers[i]), i));
         first_fit(buffers, &order)
     });
-    placements.min_by_key(|p| p.arena_len).unwrap_or(Placement { offsets: Vec::new(), arena_len: 0 })
+    placements.min_by_key(|p| p.arena_len).unwrap_or(Placement {
+        offsets: Vec::new(),
+        arena_len: 0,
+    })
 }
 
 fn first_fit(buffers: &[Buffer], order: &[usize]) -> Placement {
@@ -86,8 +89,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn buffers() -> impl Strategy<Value = Vec<Buffer>> {
-        let buffer = (1usize..500, 0usize..20, 0usize..6)
-            .prop_map(|(len, first, more)| Buffer { len, first, last: first + more });
+        let buffer = (1usize..500, 0usize..20, 0usize..6).prop_map(|(len, first, more)| Buffer {
+            len,
+            first,
+            last: first + more,
+        });
         proptest::collection::vec(buffer, 1..30)
     }
 

@@ -1,12 +1,13 @@
 //! From a prepared graph to a plan file.
 //!
-//! [`compile`] arranges the graph for channels-last execution ([`layout`]), decides what shares memory and where it
-//! lives ([`memory`]), and emits one step record per operation ([`emit`]) into the file ([`image`]).
+//! [`compile`] arranges the graph for channels-last execution (`layout`), decides what shares memory and where it
+//! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
 mod emit;
 mod image;
 mod layout;
 mod memory;
+mod storage;
 mod weights;
 
 pub use image::step_names;
@@ -115,7 +116,9 @@ pub enum CompileError {
         reason: String,
     },
     /// An int8 accumulator could overflow.
-    #[error("node `{node}`: the 32-bit accumulator of output channel {channel} can reach {bound}: its weights are too large")]
+    #[error(
+        "node `{node}`: the 32-bit accumulator of output channel {channel} can reach {bound}: its weights are too large"
+    )]
     AccumulatorOverflow {
         /// ONNX node.
         node: String,
@@ -162,7 +165,9 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let arena_len = emitted.arena_len;
     let unproven = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, 0));
     let digest = Runner::new(&unproven)?.self_test_digest(SELF_TEST_SEED)?;
-    let core = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, digest));
+    let core = emitted
+        .image
+        .finish(arena_len as u32, (SELF_TEST_SEED, digest));
     let core_len = core.len();
     let mut file = core;
     if !options.strip {

@@ -24,14 +24,21 @@ impl Affine {
     /// Output bounds that a clamp of the reals means.
     pub(super) fn bounds(&self, clamp: Clamp) -> (i32, i32) {
         // Quantisation is monotonic, so clamping reals and clamping bytes are the same.
-        (self.quantize(clamp.min).into(), self.quantize(clamp.max).into())
+        (
+            self.quantize(clamp.min).into(),
+            self.quantize(clamp.max).into(),
+        )
     }
 }
 
 /// `f32(s_x·s_w/s_y)` for each output channel.
 pub(super) fn multipliers(x: f32, w: &[f32], y: f32, channels: usize) -> Vec<f32> {
     let one = |w: f32| (f64::from(x) * f64::from(w) / f64::from(y)) as f32;
-    if w.len() == 1 { vec![one(w[0]); channels] } else { w.iter().map(|&w| one(w)).collect() }
+    if w.len() == 1 {
+        vec![one(w[0]); channels]
+    } else {
+        w.iter().map(|&w| one(w)).collect()
+    }
 }
 
 /// `bias − zero_point·Σ w` for each output channel, after proving that no accumulator can overflow.
@@ -42,16 +49,24 @@ pub(super) fn fold_zero_point(
     zero_point: i32,
 ) -> Result<Vec<i32>, CompileError> {
     let taps = weights.len() / bias.len().max(1);
-    let folded = weights.chunks(taps.max(1)).zip(bias).enumerate().map(|(channel, (w, &b))| {
-        let sum: i64 = w.iter().map(|&w| i64::from(w)).sum();
-        let folded = i64::from(b) - i64::from(zero_point) * sum;
-        // Any partial sum lies within this.
-        let bound = folded.abs() + 128 * w.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
-        match i32::try_from(bound) {
-            Ok(_) => Ok(folded as i32),
-            Err(_) => Err(CompileError::AccumulatorOverflow { node: node.into(), channel, bound }),
-        }
-    });
+    let folded = weights
+        .chunks(taps.max(1))
+        .zip(bias)
+        .enumerate()
+        .map(|(channel, (w, &b))| {
+            let sum: i64 = w.iter().map(|&w| i64::from(w)).sum();
+            let folded = i64::from(b) - i64::from(zero_point) * sum;
+            // Any partial sum lies within this.
+            let bound = folded.abs() + 128 * w.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
+            match i32::try_from(bound) {
+                Ok(_) => Ok(folded as i32),
+                Err(_) => Err(CompileError::AccumulatorOverflow {
+                    node: node.into(),
+                    channel,
+                    bound,
+                }),
+            }
+        });
     folded.collect()
 }
 
@@ -99,13 +114,22 @@ pub(super) fn table(
     f: impl Fn(f32) -> f32,
 ) -> [u8; 256] {
     std::array::from_fn(|byte| {
-        let q = if input_signed { i32::from(byte as u8 as i8) } else { byte as i32 };
+        let q = if input_signed {
+            i32::from(byte as u8 as i8)
+        } else {
+            byte as i32
+        };
         let real = f(x.dequantize(q));
         if output_signed {
             y.quantize(real) as u8
         } else {
             // An unsigned byte is the signed one with its zero point, shifted by 128.
-            Affine { zero_point: y.zero_point - 128, ..y }.quantize(real) as u8 ^ 0x80
+            Affine {
+                zero_point: y.zero_point - 128,
+                ..y
+            }
+            .quantize(real) as u8
+                ^ 0x80
         }
     })
 }
@@ -116,8 +140,14 @@ mod tests {
 
     #[test]
     fn a_table_of_unsigned_bytes_recentres_them() {
-        let x = Affine { scale: 0.5, zero_point: 128 };
-        let y = Affine { scale: 0.5, zero_point: 0 };
+        let x = Affine {
+            scale: 0.5,
+            zero_point: 128,
+        };
+        let y = Affine {
+            scale: 0.5,
+            zero_point: 0,
+        };
         let t = table(x, false, y, true, |r| r);
         assert_eq!((t[0] as i8, t[128] as i8, t[255] as i8), (-128, 0, 127));
         let back = table(y, true, x, false, |r| r);
@@ -129,13 +159,18 @@ mod tests {
     #[test]
     fn a_weight_sum_beyond_31_bits_is_refused() {
         let weights = vec![127i16; 200_000];
-        let error = fold_zero_point("big", &weights, &[0], -128).map(|_| ()).expect_err("overflows");
+        let error = fold_zero_point("big", &weights, &[0], -128)
+            .map(|_| ())
+            .expect_err("overflows");
         assert!(error.to_string().contains("`big`"), "{error}");
     }
 
     #[test]
     fn equal_scales_add_exactly() {
-        let s = Affine { scale: 0.1, zero_point: 3 };
+        let s = Affine {
+            scale: 0.1,
+            zero_point: 3,
+        };
         let sum = fixed_sum(s, s, s, -1.0);
         assert_eq!(sum.factors, (1 << 21, -(1 << 21)));
         assert_eq!(sum.offset, 0);

@@ -10,7 +10,7 @@ impl Importer<'_> {
         let x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
         let output = node.output()?;
-        let w = self.symmetric_weights(node, w, true)?;
+        let w = self.symmetric_weights(node, w)?;
         let (xs, mut ws) = (self.shape(x), self.shape(w));
         while ws.len() > 2 && ws[0] == 1 {
             ws.remove(0);
@@ -84,7 +84,7 @@ impl Importer<'_> {
         if node.int("transA", 0) != 0 {
             x = self.transpose(node, x, &[1, 0], &format!("{output}_a"));
         }
-        let mut w = self.symmetric_weights(node, w, true)?;
+        let mut w = self.symmetric_weights(node, w)?;
         if node.int("transB", 0) == 0 {
             w = self.transpose(
                 node,

@@ -1,4 +1,4 @@
-//! ONNX in and out: a `ModelProto` becomes a [`Graph`] in the ONNX dialect, and [`write`] turns one back.
+//! ONNX in and out: a `ModelProto` becomes a [`Graph`] in the ONNX dialect, and [`mod@write`] turns one back.
 //!
 //! `check` refuses what Kinglet cannot run, in our words, before anything else looks at the file;
 //! `facts` asks tract for the constants that exporters compute at run time (Shape → Gather → Concat → Reshape);

@@ -170,7 +170,7 @@ impl Importer<'_> {
                 let centered = center(&values, &shape, p.axis, &p.zero_points);
                 let data = match dtype {
                     DType::I32 => Data::I32(centered),
-                    _ => self.to_i8(node, &name, &centered)?,
+                    _ => narrowest(centered),
                 };
                 (
                     data,
@@ -214,24 +214,11 @@ impl Importer<'_> {
         ))
     }
 
-    fn to_i8(&self, node: &OnnxNode, tensor: &str, values: &[i32]) -> Result<Data, OnnxError> {
-        let converted: Result<Vec<i8>, _> = values.iter().map(|&v| i8::try_from(v)).collect();
-        converted.map(Data::I8).map_err(|_| {
-            node.unsupported(
-                "weights",
-                format!("`{tensor}`, asymmetric and too wide for int8 around zero"),
-                "quantise weights as signed and symmetric (onnxruntime: weight_type=QuantType.QInt8)",
-            )
-        })
-    }
-
-    /// Makes quantised weights signed and symmetric where that is exact. Float constants stay, and so do weights too wide
-    /// for int8 around zero if the layer is `dense`: lowering can split those.
+    /// Makes quantised weights signed and symmetric: int8, or int32 where they are too wide for that. Float constants stay.
     pub(super) fn symmetric_weights(
         &mut self,
         node: &OnnxNode,
         weights: ValueId,
-        dense: bool,
     ) -> Result<ValueId, OnnxError> {
         let Some(source) = self.constant_source(weights) else {
             return Err(node.unsupported(
@@ -250,12 +237,7 @@ impl Importer<'_> {
             _ => return Ok(weights),
         };
         let shape = value.shape.clone();
-        let name = value.name.clone();
-        let data = match self.to_i8(node, &name, &center(&values, &shape, None, &[q.zero_point])) {
-            Ok(data) => data,
-            Err(_) if dense => return Ok(weights),
-            Err(error) => return Err(error),
-        };
+        let data = narrowest(center(&values, &shape, None, &[q.zero_point]));
         let q = Quantization { zero_point: 0, ..q };
         let output = self.graph[weights].name.clone();
         Ok(self.replace_constant(weights, source, &output, shape, data, Some(q)))
@@ -324,6 +306,12 @@ impl Importer<'_> {
         }
         Ok(())
     }
+}
+
+/// Centred weights as int8 if all fit, as int32 otherwise.
+fn narrowest(values: Vec<i32>) -> Data {
+    let narrow: Result<Vec<i8>, _> = values.iter().map(|&v| i8::try_from(v)).collect();
+    narrow.map_or(Data::I32(values), Data::I8)
 }
 
 #[cfg(test)]

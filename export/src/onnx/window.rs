@@ -188,7 +188,7 @@ impl Importer<'_> {
         let x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
         let bias = self.optional(node, 2)?;
-        let w = self.symmetric_weights(node, w, node.int("group", 1) == 1)?;
+        let w = self.symmetric_weights(node, w)?;
         let (x, one) = self.planes(node, x)?;
         let w = match self.shape(w).as_slice() {
             &[m, c, l] if one => self.reshape(

@@ -5,7 +5,9 @@
 //! integer form means.
 
 use crate::files::{FileError, write_atomic};
-use crate::graph::{Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window};
+use crate::graph::{
+    Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
+};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -34,7 +36,11 @@ pub fn to_model_proto(graph: &Graph) -> pb::ModelProto {
         producer_name: "kinglet".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(pb::GraphProto {
-            name: if graph.name.is_empty() { "model".into() } else { graph.name.clone() },
+            name: if graph.name.is_empty() {
+                "model".into()
+            } else {
+                graph.name.clone()
+            },
             node: writer.nodes,
             initializer: writer.initializers,
             input: io(&graph.inputs),
@@ -94,7 +100,14 @@ impl<'g> Writer<'g> {
         name
     }
 
-    fn push(&mut self, op: &str, name: &str, inputs: Vec<String>, output: &str, attribute: Vec<pb::AttributeProto>) {
+    fn push(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: Vec<String>,
+        output: &str,
+        attribute: Vec<pb::AttributeProto>,
+    ) {
         self.nodes.push(pb::NodeProto {
             input: inputs,
             output: vec![output.to_owned()],
@@ -111,7 +124,8 @@ impl<'g> Writer<'g> {
         if let Some(data) = &value.data
             && self.written.insert(id)
         {
-            self.initializers.push(tensor(&value.name, &value.shape, data));
+            self.initializers
+                .push(tensor(&value.name, &value.shape, data));
         }
         value.name.clone()
     }
@@ -139,19 +153,35 @@ impl<'g> Writer<'g> {
     fn quantize(&mut self, input: String, id: ValueId) {
         let output = &self.graph[id].name;
         let (inputs, attributes) = self.linear(id, input);
-        self.push("QuantizeLinear", &format!("{output}_quantize"), inputs, output, attributes);
+        self.push(
+            "QuantizeLinear",
+            &format!("{output}_quantize"),
+            inputs,
+            output,
+            attributes,
+        );
     }
 
     /// Inputs (`x`, scale, zero point) and attributes of a Quantize- or DequantizeLinear by the value's quantisation.
     fn linear(&mut self, id: ValueId, x: String) -> (Vec<String>, Vec<pb::AttributeProto>) {
         let graph = self.graph;
         let value = &graph[id];
-        let Some(q) = &value.quantization else { return (vec![x], Vec::new()) };
+        let Some(q) = &value.quantization else {
+            return (vec![x], Vec::new());
+        };
         let (scale, zero_point) = match self.parameters.get(&id) {
             Some(names) => names.clone(),
             None => {
-                let shape: &[usize] = if q.axis.is_some() { &[q.scales.len()] } else { &[] };
-                let scale = self.initializer(&format!("{}_scale", value.name), shape, &Data::F32(q.scales.clone()));
+                let shape: &[usize] = if q.axis.is_some() {
+                    &[q.scales.len()]
+                } else {
+                    &[]
+                };
+                let scale = self.initializer(
+                    &format!("{}_scale", value.name),
+                    shape,
+                    &Data::F32(q.scales.clone()),
+                );
                 let n = q.scales.len();
                 let zero_point = match value.dtype {
                     DType::I8 => Some(Data::I8(vec![q.zero_point as i8; n])),
@@ -159,14 +189,21 @@ impl<'g> Writer<'g> {
                     // int32 has no zero point in ONNX.
                     _ => None,
                 };
-                let zero_point =
-                    zero_point.map(|z| self.initializer(&format!("{}_zero_point", value.name), shape, &z));
-                self.parameters.insert(id, (scale.clone(), zero_point.clone()));
+                let zero_point = zero_point
+                    .map(|z| self.initializer(&format!("{}_zero_point", value.name), shape, &z));
+                self.parameters
+                    .insert(id, (scale.clone(), zero_point.clone()));
                 (scale, zero_point)
             }
         };
         let attributes = q.axis.map(|axis| int("axis", axis)).into_iter().collect();
-        ([Some(x), Some(scale), zero_point].into_iter().flatten().collect(), attributes)
+        (
+            [Some(x), Some(scale), zero_point]
+                .into_iter()
+                .flatten()
+                .collect(),
+            attributes,
+        )
     }
 
     fn node(&mut self, node: &Node) {
@@ -189,7 +226,11 @@ impl<'g> Writer<'g> {
         let output = &self.graph[node.output];
         let quantized = output.dtype != DType::F32 && output.quantization.is_some();
         let name = output.name.clone();
-        let result = if quantized { self.fresh(&format!("{name}_real")) } else { name };
+        let result = if quantized {
+            self.fresh(&format!("{name}_real"))
+        } else {
+            name
+        };
         let inputs = node.inputs.iter().map(|&id| self.real(id)).collect();
         self.operator(node, inputs, &result);
         if quantized {
@@ -200,10 +241,16 @@ impl<'g> Writer<'g> {
     /// The operator in floats, its clamp included, from `inputs` to `output`.
     fn operator(&mut self, node: &Node, mut inputs: Vec<String>, output: &str) {
         let clamp = match &node.op {
-            Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } | Op::Binary { clamp, .. } => *clamp,
+            Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } | Op::Binary { clamp, .. } => {
+                *clamp
+            }
             _ => Clamp::NONE,
         };
-        let before = if clamp.is_none() { output.to_owned() } else { self.fresh(&format!("{output}_unclamped")) };
+        let before = if clamp.is_none() {
+            output.to_owned()
+        } else {
+            self.fresh(&format!("{output}_unclamped"))
+        };
         let (op, attributes) = match &node.op {
             Op::Conv2d { window, groups, .. } => {
                 let mut attributes = window_attributes(window);
@@ -222,13 +269,16 @@ impl<'g> Writer<'g> {
             }
             Op::Pool { pool, window } => self.pool(*pool, window, node.inputs[0]),
             Op::Unary(unary) => match *unary {
-                Unary::Clamp(clamp) => return self.clamp(clamp, &node.name, inputs.remove(0), output),
+                Unary::Clamp(clamp) => {
+                    return self.clamp(clamp, &node.name, inputs.remove(0), output);
+                }
                 Unary::Sigmoid => ("Sigmoid", Vec::new()),
                 Unary::Tanh => ("Tanh", Vec::new()),
                 Unary::LeakyRelu { alpha } => ("LeakyRelu", vec![float("alpha", alpha)]),
-                Unary::HardSigmoid { alpha, beta } => {
-                    ("HardSigmoid", vec![float("alpha", alpha), float("beta", beta)])
-                }
+                Unary::HardSigmoid { alpha, beta } => (
+                    "HardSigmoid",
+                    vec![float("alpha", alpha), float("beta", beta)],
+                ),
                 Unary::HardSwish => ("HardSwish", Vec::new()),
             },
             Op::Softmax { axis } => ("Softmax", vec![int("axis", *axis)]),
@@ -237,13 +287,32 @@ impl<'g> Writer<'g> {
                 let shape = &self.graph[node.output].shape;
                 let dims = Data::I64(shape.iter().map(|&d| d as i64).collect());
                 inputs.push(self.initializer(&format!("{output}_shape"), &[shape.len()], &dims));
-                ("Reshape", if shape.contains(&0) { vec![int("allowzero", 1)] } else { Vec::new() })
+                (
+                    "Reshape",
+                    if shape.contains(&0) {
+                        vec![int("allowzero", 1)]
+                    } else {
+                        Vec::new()
+                    },
+                )
             }
             Op::Transpose { perm } => ("Transpose", vec![ints("perm", perm)]),
-            Op::Pad { before, after, value } => {
+            Op::Pad {
+                before,
+                after,
+                value,
+            } => {
                 let pads: Vec<i64> = before.iter().chain(after).map(|&p| p as i64).collect();
-                inputs.push(self.initializer(&format!("{output}_pads"), &[pads.len()], &Data::I64(pads)));
-                inputs.push(self.initializer(&format!("{output}_pad_value"), &[], &Data::F32(vec![*value])));
+                inputs.push(self.initializer(
+                    &format!("{output}_pads"),
+                    &[pads.len()],
+                    &Data::I64(pads),
+                ));
+                inputs.push(self.initializer(
+                    &format!("{output}_pad_value"),
+                    &[],
+                    &Data::F32(vec![*value]),
+                ));
                 ("Pad", Vec::new())
             }
             Op::Concat { axis } => ("Concat", vec![int("axis", *axis)]),
@@ -257,7 +326,12 @@ impl<'g> Writer<'g> {
         }
     }
 
-    fn pool(&self, pool: Pool, window: &Window, x: ValueId) -> (&'static str, Vec<pb::AttributeProto>) {
+    fn pool(
+        &self,
+        pool: Pool,
+        window: &Window,
+        x: ValueId,
+    ) -> (&'static str, Vec<pb::AttributeProto>) {
         let whole_plane = self.graph[x].shape.get(2..) == Some(&window.kernel[..])
             && window.pads == [0; 4]
             && window.dilations == [1, 1];
@@ -298,24 +372,41 @@ impl<'g> Writer<'g> {
 }
 
 fn window_attributes(window: &Window) -> Vec<pb::AttributeProto> {
-    vec![ints("kernel_shape", &window.kernel), ints("strides", &window.strides), ints("pads", &window.pads)]
+    vec![
+        ints("kernel_shape", &window.kernel),
+        ints("strides", &window.strides),
+        ints("pads", &window.pads),
+    ]
 }
 
 fn attribute(name: &str, kind: pb::attribute_proto::AttributeType) -> pb::AttributeProto {
-    pb::AttributeProto { name: name.into(), r#type: kind as i32, ..Default::default() }
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: kind as i32,
+        ..Default::default()
+    }
 }
 
 fn int(name: &str, value: usize) -> pb::AttributeProto {
-    pb::AttributeProto { i: value as i64, ..attribute(name, pb::attribute_proto::AttributeType::Int) }
+    pb::AttributeProto {
+        i: value as i64,
+        ..attribute(name, pb::attribute_proto::AttributeType::Int)
+    }
 }
 
 fn float(name: &str, value: f32) -> pb::AttributeProto {
-    pb::AttributeProto { f: value, ..attribute(name, pb::attribute_proto::AttributeType::Float) }
+    pb::AttributeProto {
+        f: value,
+        ..attribute(name, pb::attribute_proto::AttributeType::Float)
+    }
 }
 
 fn ints(name: &str, values: &[usize]) -> pb::AttributeProto {
     let ints = values.iter().map(|&v| v as i64).collect();
-    pb::AttributeProto { ints, ..attribute(name, pb::attribute_proto::AttributeType::Ints) }
+    pb::AttributeProto {
+        ints,
+        ..attribute(name, pb::attribute_proto::AttributeType::Ints)
+    }
 }
 
 fn elem_type(dtype: DType) -> i32 {
@@ -357,7 +448,9 @@ fn value_info(value: &Value) -> pb::ValueInfoProto {
         r#type: Some(pb::TypeProto {
             value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
                 elem_type: elem_type(value.dtype),
-                shape: Some(pb::TensorShapeProto { dim: value.shape.iter().map(dim).collect() }),
+                shape: Some(pb::TensorShapeProto {
+                    dim: value.shape.iter().map(dim).collect(),
+                }),
             })),
             ..Default::default()
         }),
@@ -370,11 +463,27 @@ mod tests {
     use super::*;
     use crate::graph::Quantization;
 
-    fn value(name: &str, shape: &[usize], dtype: DType, quantization: Option<Quantization>) -> Value {
-        Value { name: name.into(), shape: shape.to_vec(), dtype, quantization, data: None }
+    fn value(
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+        quantization: Option<Quantization>,
+    ) -> Value {
+        Value {
+            name: name.into(),
+            shape: shape.to_vec(),
+            dtype,
+            quantization,
+            data: None,
+        }
     }
 
-    const WINDOW: Window = Window { kernel: [3, 3], strides: [2, 1], dilations: [1, 2], pads: [0, 1, 2, 3] };
+    const WINDOW: Window = Window {
+        kernel: [3, 3],
+        strides: [2, 1],
+        dilations: [1, 2],
+        pads: [0, 1, 2, 3],
+    };
 
     /// `x → conv (clamped to [0, 6]) → y`, quantised or not.
     fn convolution(quantized: bool) -> Graph {
@@ -383,10 +492,26 @@ mod tests {
         let dtype = if quantized { DType::I8 } else { DType::F32 };
         let x = g.add_value(value("x", &[1, 1, 5, 5], dtype, q(0.5, 3)));
         let (w, b) = if quantized {
-            let axis = |scales| Some(Quantization { scales, zero_point: 0, axis: Some(0) });
+            let axis = |scales| {
+                Some(Quantization {
+                    scales,
+                    zero_point: 0,
+                    axis: Some(0),
+                })
+            };
             (
-                g.add_constant("w", vec![2, 1, 3, 3], Data::I8(vec![1; 18]), axis(vec![0.25, 0.125])),
-                g.add_constant("b", vec![2], Data::I32(vec![7, 8]), axis(vec![0.125, 0.0625])),
+                g.add_constant(
+                    "w",
+                    vec![2, 1, 3, 3],
+                    Data::I8(vec![1; 18]),
+                    axis(vec![0.25, 0.125]),
+                ),
+                g.add_constant(
+                    "b",
+                    vec![2],
+                    Data::I32(vec![7, 8]),
+                    axis(vec![0.125, 0.0625]),
+                ),
             )
         } else {
             (
@@ -395,8 +520,17 @@ mod tests {
             )
         };
         let y = g.add_value(value("y", &[1, 2, 3, 5], dtype, q(1.0, -4)));
-        let op = Op::Conv2d { window: WINDOW, groups: 1, clamp: Clamp { min: 0.0, max: 6.0 } };
-        g.nodes.push(Node { name: "conv".into(), op, inputs: vec![x, w, b], output: y });
+        let op = Op::Conv2d {
+            window: WINDOW,
+            groups: 1,
+            clamp: Clamp { min: 0.0, max: 6.0 },
+        };
+        g.nodes.push(Node {
+            name: "conv".into(),
+            op,
+            inputs: vec![x, w, b],
+            output: y,
+        });
         g.inputs = vec![x];
         g.outputs = vec![y];
         g
@@ -419,13 +553,20 @@ mod tests {
     /// Every operand is an input, an initialiser or an earlier result, and no name is made twice.
     fn assert_well_formed(graph: &pb::GraphProto) {
         let mut known: HashSet<&str> = HashSet::new();
-        let sources = graph.input.iter().map(|v| &v.name).chain(graph.initializer.iter().map(|t| &t.name));
+        let sources = graph
+            .input
+            .iter()
+            .map(|v| &v.name)
+            .chain(graph.initializer.iter().map(|t| &t.name));
         for name in sources {
             assert!(known.insert(name), "{name} twice");
         }
         for node in &graph.node {
             for input in node.input.iter().filter(|i| !i.is_empty()) {
-                assert!(known.contains(input.as_str()), "{input} is used before it is made");
+                assert!(
+                    known.contains(input.as_str()),
+                    "{input} is used before it is made"
+                );
             }
             assert!(known.insert(&node.output[0]), "{} twice", node.output[0]);
         }
@@ -437,7 +578,13 @@ mod tests {
         let graph = decoded(&convolution(false));
         assert_well_formed(&graph);
         assert_eq!(ops(&graph), ["Conv", "Clip"]);
-        let get = |name: &str| graph.node[0].attribute.iter().find(|a| a.name == name).expect("present");
+        let get = |name: &str| {
+            graph.node[0]
+                .attribute
+                .iter()
+                .find(|a| a.name == name)
+                .expect("present")
+        };
         assert_eq!(get("pads").ints, [0, 1, 2, 3]);
         assert_eq!(get("strides").ints, [2, 1]);
         assert_eq!(get("dilations").ints, [1, 2]);
@@ -450,12 +597,22 @@ mod tests {
         assert_well_formed(&graph);
         let dq = "DequantizeLinear";
         assert_eq!(ops(&graph), [dq, dq, dq, "Conv", "Clip", "QuantizeLinear"]);
-        let initializer = |name: &str| graph.initializer.iter().find(|t| t.name == name).expect("present");
+        let initializer = |name: &str| {
+            graph
+                .initializer
+                .iter()
+                .find(|t| t.name == name)
+                .expect("present")
+        };
         assert_eq!(initializer("w_scale").dims, [2]);
         assert_eq!(initializer("w_zero_point").raw_data, [0, 0]);
         assert_eq!(initializer("x_zero_point").dims, [0i64; 0]);
         assert_eq!(initializer("y_zero_point").raw_data, [(-4i8) as u8]);
-        assert_eq!(graph.node[2].input, ["b", "b_scale"], "int32 has no zero point");
+        assert_eq!(
+            graph.node[2].input,
+            ["b", "b_scale"],
+            "int32 has no zero point"
+        );
         assert_eq!(graph.node[1].attribute[0].name, "axis");
         assert_eq!(graph.node[5].output, ["y"]);
     }
@@ -467,7 +624,10 @@ mod tests {
         let graph = decoded(&graph);
         assert_well_formed(&graph);
         assert_eq!(graph.node[0].input[1], "x_scale_2");
-        assert!(graph.initializer.iter().all(|t| t.name != "x_scale"), "an unused constant is not written");
+        assert!(
+            graph.initializer.iter().all(|t| t.name != "x_scale"),
+            "an unused constant is not written"
+        );
     }
 
     #[test]
@@ -475,9 +635,24 @@ mod tests {
         let mut g = Graph::default();
         let x = g.add_value(value("x", &[1, 2, 4, 5], DType::F32, None));
         let y = g.add_value(value("y", &[1, 2, 1, 1], DType::F32, None));
-        let window = Window { kernel: [4, 5], strides: [1, 1], dilations: [1, 1], pads: [0; 4] };
-        let op = Op::Pool { pool: Pool::Average { count_include_pad: false }, window };
-        g.nodes.push(Node { name: "pool".into(), op, inputs: vec![x], output: y });
+        let window = Window {
+            kernel: [4, 5],
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads: [0; 4],
+        };
+        let op = Op::Pool {
+            pool: Pool::Average {
+                count_include_pad: false,
+            },
+            window,
+        };
+        g.nodes.push(Node {
+            name: "pool".into(),
+            op,
+            inputs: vec![x],
+            output: y,
+        });
         (g.inputs, g.outputs) = (vec![x], vec![y]);
         assert_eq!(ops(&decoded(&g)), ["GlobalAveragePool"]);
         g[x].shape = vec![1, 2, 8, 5];

@@ -234,8 +234,8 @@ fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
         .ok_or("its result has no quantisation")?;
     let count = graph.nodes.len();
     let lowered = match node.op {
-        Op::Conv2d { groups, .. } => layer(graph, &node, groups == 1)?,
-        Op::FullyConnected { .. } => layer(graph, &node, true)?,
+        Op::Conv2d { .. } => layer(graph, &node)?,
+        Op::FullyConnected { .. } => layer(graph, &node)?,
         Op::Binary {
             op: Binary::Div, ..
         } => return Err("integer division is not supported".into()),
@@ -281,16 +281,16 @@ fn activations(graph: &Graph, node: &Node, constants: bool) -> Result<Vec<ValueI
 }
 
 /// Operands of a convolution or fully connected layer, the bias in units of `s_x·s_w`.
-fn layer(graph: &mut Graph, node: &Node, dense: bool) -> Result<Vec<ValueId>, String> {
-    let mut x = integer_operand(graph, node.inputs[0])?;
-    let mut w = dequantized(graph, node.inputs[1]).ok_or("its weights are not quantised")?;
+fn layer(graph: &mut Graph, node: &Node) -> Result<Vec<ValueId>, String> {
+    let x = integer_operand(graph, node.inputs[0])?;
+    let w = dequantized(graph, node.inputs[1]).ok_or("its weights are not quantised")?;
     let weights = &graph[w];
     let channels = weights.shape[0];
     let wq = weights
         .quantization
         .clone()
         .ok_or("its weights have no scale")?;
-    if weights.dtype != DType::I8 || weights.data.is_none() || (wq.zero_point != 0 && !dense) {
+    if weights.dtype == DType::F32 || weights.data.is_none() || wq.zero_point != 0 {
         return Err("its weights are not constant symmetric int8".into());
     }
     if wq.axis.is_some_and(|a| a != 0) {
@@ -305,78 +305,8 @@ fn layer(graph: &mut Graph, node: &Node, dense: bool) -> Result<Vec<ValueId>, St
             .collect();
         operands.push(bias(graph, b, &units, wq.scales.len() > 1)?);
     }
-    if wq.zero_point != 0 {
-        (x, w) = split(graph, node, x, w, &wq)?;
-    }
     operands.splice(0..0, [x, w]);
     Ok(operands)
-}
-
-/// Weights too wide for int8 around zero are exactly a sum of weights that fit: the layer reads its input several times
-/// over (concatenated along the channels), once for each summand. Gives the new operands.
-fn split(
-    graph: &mut Graph,
-    node: &Node,
-    x: ValueId,
-    w: ValueId,
-    q: &Quantization,
-) -> Result<(ValueId, ValueId), String> {
-    let Some(Data::I8(stored)) = &graph[w].data else {
-        return Err("its weights are not int8".into());
-    };
-    let mut rest: Vec<i32> = stored
-        .iter()
-        .map(|&v| i32::from(v) - q.zero_point)
-        .collect();
-    let mut summands: Vec<Vec<i8>> = Vec::new();
-    while summands.is_empty() || rest.iter().any(|&v| v != 0) {
-        let summand: Vec<i8> = rest.iter().map(|&v| v.clamp(-128, 127) as i8).collect();
-        rest.iter_mut()
-            .zip(&summand)
-            .for_each(|(r, &s)| *r -= i32::from(s));
-        summands.push(summand);
-    }
-    let mut shape = graph[w].shape.clone();
-    let row = stored.len() / shape[0];
-    let data = (0..shape[0]).flat_map(|m| {
-        summands
-            .iter()
-            .flat_map(move |s| s[m * row..(m + 1) * row].to_vec())
-    });
-    let data = Data::I8(data.collect());
-    shape[1] *= summands.len();
-    let name = unique_name(graph, &format!("{}_split", graph[w].name));
-    let weights = graph.add_constant(
-        name,
-        shape,
-        data,
-        Some(Quantization {
-            zero_point: 0,
-            ..q.clone()
-        }),
-    );
-    if summands.len() == 1 {
-        return Ok((x, weights));
-    }
-    let name = format!("{}_repeated", graph[x].name);
-    let quantization = graph[x].quantization.clone();
-    let repeated = new_value(graph, &name, x, DType::I8, quantization);
-    graph[repeated].shape[1] *= summands.len();
-    let p = graph
-        .producer(node.output)
-        .ok_or("it is not in the graph")?;
-    let name = format!("{}_repeat_input", node.name);
-    let inputs = vec![x; summands.len()];
-    graph.nodes.insert(
-        p,
-        Node {
-            name,
-            op: Op::Concat { axis: 1 },
-            inputs,
-            output: repeated,
-        },
-    );
-    Ok((repeated, weights))
 }
 
 /// The bias as integers times `units`.
@@ -535,11 +465,15 @@ mod tests {
     }
 
     #[test]
-    fn weights_too_wide_around_zero_become_a_sum() {
+    fn weights_too_wide_for_int8_still_lower() {
         let mut b = GraphBuilder::new();
         let x = b.quantized_input(&[1, 2], 0.1, 3);
-        let wq = Quantization::per_tensor(0.5, -100);
-        let w = b.constant(&[2, 2], Data::I8(vec![1, 127, -128, 27]), Some(wq));
+        let wide = Data::I32(vec![101, 227, -28, 127]);
+        let w = b.constant(
+            &[2, 2],
+            wide.clone(),
+            Some(Quantization::per_tensor(0.5, 0)),
+        );
         let (x, w) = (b.dequantize(x), b.dequantize(w));
         let y = b.node(
             "fc",
@@ -550,18 +484,8 @@ mod tests {
         let y = b.quantize(y, 0.2, -5);
         let mut g = b.finish(&[y]);
         assert_eq!(lower_qdq(&mut g), []);
-        assert_eq!(ops(&g), ["Concat", "FullyConnected"]);
-        // Around zero: 101, 227, −28, 127.
-        let w = &g[g.nodes[1].inputs[1]];
-        assert_eq!(
-            w.data,
-            Some(Data::I8(vec![101, 127, 0, 100, -28, 127, 0, 0]))
-        );
-        assert_eq!(
-            (w.shape.as_slice(), g[g.nodes[1].inputs[0]].shape.as_slice()),
-            (&[2, 4][..], &[1, 4][..])
-        );
-        assert_eq!(w.quantization, Some(Quantization::per_tensor(0.5, 0)));
+        assert_eq!(ops(&g), ["FullyConnected"]);
+        assert_eq!(g[g.nodes[0].inputs[1]].data, Some(wide));
     }
 
     #[test]

@@ -2,18 +2,22 @@
 
 mod count;
 mod fold_batch_norm;
+mod fold_constants;
 mod fuse_activation;
 mod fuse_bias;
 mod lower_qdq;
+mod negate_subtrahend;
 mod remove_identities;
 #[cfg(test)]
 mod testing;
 
 pub use count::{macs, parameters, total_macs, total_parameters};
 pub use fold_batch_norm::fold_batch_norm;
+pub use fold_constants::fold_constants;
 pub use fuse_activation::fuse_activation;
 pub use fuse_bias::fuse_bias;
 pub use lower_qdq::lower_qdq;
+pub use negate_subtrahend::negate_subtrahend;
 pub use remove_identities::remove_identities;
 
 use crate::graph::{Graph, Op, ValueId};
@@ -43,6 +47,8 @@ pub fn prepare(graph: &mut Graph) -> Vec<Warning> {
     fuse_bias(graph);
     fuse_activation(graph);
     let warnings = lower_qdq(graph);
+    fold_constants(graph);
+    negate_subtrahend(graph);
     remove_identities(graph);
     warnings
 }

@@ -77,14 +77,16 @@ fn is_identity(graph: &Graph, i: usize) -> bool {
     }
 }
 
-/// Lets readers of the node's output read its input. A graph output must keep its name: then the input takes the name,
-/// if it can; if it cannot (it is an input, a constant or another output) the node stays.
+/// Lets readers of the node's output read its input. The input takes the output's name where it can: passes make up names
+/// for values that they insert, and the last of several equal ones is the model's own. A graph output must keep its name;
+/// if the input cannot take it (it is an input, a constant or another output) the node stays.
 fn drop_node(graph: &mut Graph, i: usize) -> bool {
     let (x, y) = (graph.nodes[i].inputs[0], graph.nodes[i].output);
-    if graph.is_output(y) {
-        if graph.is_output(x) || graph.inputs.contains(&x) || graph[x].data.is_some() {
-            return false;
-        }
+    let border = graph.is_output(x) || graph.inputs.contains(&x) || graph[x].data.is_some();
+    if border && graph.is_output(y) {
+        return false;
+    }
+    if !border && graph[x].shape == graph[y].shape {
         let name = std::mem::take(&mut graph[x].name);
         graph[x].name = std::mem::replace(&mut graph[y].name, name);
     }

@@ -17,7 +17,8 @@ impl<T: Real> Adam<T> {
     /// One step down the gradients, which are cleared. The parameters are the same ones, in the same order, each time.
     pub fn step(&mut self, parameters: Vec<&mut Parameter<T>>, learning_rate: f64) {
         self.steps += 1;
-        let rate = learning_rate * (1.0 - BETA_2.powi(self.steps)).sqrt() / (1.0 - BETA_1.powi(self.steps));
+        let rate = learning_rate * (1.0 - BETA_2.powi(self.steps)).sqrt()
+            / (1.0 - BETA_1.powi(self.steps));
         let (rate, epsilon) = (T::of(rate), T::of(EPSILON));
         let (b1, b2, one) = (T::of(BETA_1), T::of(BETA_2), T::one());
         for (i, parameter) in parameters.into_iter().enumerate() {
@@ -27,7 +28,12 @@ impl<T: Real> Adam<T> {
             }
             let (first, second) = &mut self.moments[i];
             let moments = first.iter_mut().zip(second);
-            for ((value, gradient), (m, v)) in parameter.value.iter_mut().zip(&mut parameter.gradient).zip(moments) {
+            for ((value, gradient), (m, v)) in parameter
+                .value
+                .iter_mut()
+                .zip(&mut parameter.gradient)
+                .zip(moments)
+            {
                 let g = std::mem::take(gradient);
                 *m = b1 * *m + (one - b1) * g;
                 *v = b2 * *v + (one - b2) * g * g;
@@ -58,6 +64,10 @@ mod tests {
             p.gradient = vec![2.0 * (p.value[0] - 1.0), 20.0 * (p.value[1] - 2.0)];
             adam.step(vec![&mut p], 0.02);
         }
-        assert!((p.value[0] - 1.0).abs() < 1e-3 && (p.value[1] - 2.0).abs() < 1e-3, "{:?}", p.value);
+        assert!(
+            (p.value[0] - 1.0).abs() < 1e-3 && (p.value[1] - 2.0).abs() < 1e-3,
+            "{:?}",
+            p.value
+        );
     }
 }

@@ -16,14 +16,29 @@ pub(super) fn random(n: usize, seed: u64) -> Vec<f64> {
 /// `Σ r·y` with random `r`.
 pub(super) fn gradients_agree(layer: &mut Layer<f64>, shape: [usize; 4]) {
     const H: f64 = 1e-5;
-    let x = Tensor { shape, data: random(shape.iter().product(), 11) };
+    let x = Tensor {
+        shape,
+        data: random(shape.iter().product(), 11),
+    };
     let y = layer.forward(&x);
-    let r = Tensor { shape: y.shape, data: random(y.data.len(), 12) };
+    let r = Tensor {
+        shape: y.shape,
+        data: random(y.data.len(), 12),
+    };
     let loss = |layer: &Layer<f64>, x: &Tensor<f64>| -> f64 {
-        layer.forward(x).data.iter().zip(&r.data).map(|(y, r)| y * r).sum()
+        layer
+            .forward(x)
+            .data
+            .iter()
+            .zip(&r.data)
+            .map(|(y, r)| y * r)
+            .sum()
     };
     let agree = |difference: f64, gradient: f64| {
-        assert!((difference - gradient).abs() < 1e-8 * (1.0 + gradient.abs()), "{difference} and {gradient}");
+        assert!(
+            (difference - gradient).abs() < 1e-8 * (1.0 + gradient.abs()),
+            "{difference} and {gradient}"
+        );
     };
     let dx = layer.backward(&x, &r);
     assert!(dx.data.iter().any(|&d| d != 0.0));

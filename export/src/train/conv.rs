@@ -1,6 +1,8 @@
 //! 2-D convolution: dense, grouped and depthwise.
 
-use super::tensor::{Parameter, Real, Tensor, multiply, multiply_transposed_left, multiply_transposed_right};
+use super::tensor::{
+    Parameter, Real, Tensor, multiply, multiply_transposed_left, multiply_transposed_right,
+};
 
 /// Convolution with a square kernel, symmetric zero padding and a bias.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,7 +41,11 @@ impl<T: Real> Conv2d<T> {
     pub fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
         let mut y = Tensor::zeros(self.output_shape(x.shape));
         let plane = y.shape[2] * y.shape[3];
-        for (maps, &bias) in y.data.chunks_exact_mut(plane).zip(self.bias.value.iter().cycle()) {
+        for (maps, &bias) in y
+            .data
+            .chunks_exact_mut(plane)
+            .zip(self.bias.value.iter().cycle())
+        {
             maps.fill(bias);
         }
         let k = self.fan_in();
@@ -68,7 +74,13 @@ impl<T: Real> Conv2d<T> {
             let (sample, group) = (i / self.groups, i % self.groups);
             let weights = group * per_group * k..(group + 1) * per_group * k;
             self.gather(x, sample, group, &mut columns);
-            multiply_transposed_right(&mut self.weight.gradient[weights.clone()], dy, &columns, plane, k);
+            multiply_transposed_right(
+                &mut self.weight.gradient[weights.clone()],
+                dy,
+                &columns,
+                plane,
+                k,
+            );
             columns.fill(T::zero());
             multiply_transposed_left(&mut columns, &self.weight.value[weights], dy, k, plane);
             self.scatter(&columns, &mut dx, sample, group);
@@ -78,7 +90,13 @@ impl<T: Real> Conv2d<T> {
 
     /// Calls `visit(column, input)` with the index into the column matrix `[fan_in, plane]` and into the input's data
     /// (`None` in the padding) for every pair of a kernel tap and an output pixel.
-    fn taps(&self, shape: [usize; 4], sample: usize, group: usize, mut visit: impl FnMut(usize, Option<usize>)) {
+    fn taps(
+        &self,
+        shape: [usize; 4],
+        sample: usize,
+        group: usize,
+        mut visit: impl FnMut(usize, Option<usize>),
+    ) {
         let [_, c, h, w] = shape;
         let [_, _, out_h, out_w] = self.output_shape(shape);
         let per_group = self.in_channels / self.groups;
@@ -88,9 +106,13 @@ impl<T: Real> Conv2d<T> {
             for ky in 0..self.kernel {
                 for kx in 0..self.kernel {
                     for oy in 0..out_h {
-                        let y = (oy * self.stride + ky).checked_sub(self.pad).filter(|&y| y < h);
+                        let y = (oy * self.stride + ky)
+                            .checked_sub(self.pad)
+                            .filter(|&y| y < h);
                         for ox in 0..out_w {
-                            let x = (ox * self.stride + kx).checked_sub(self.pad).filter(|&x| x < w);
+                            let x = (ox * self.stride + kx)
+                                .checked_sub(self.pad)
+                                .filter(|&x| x < w);
                             visit(column, y.zip(x).map(|(y, x)| map + y * w + x));
                             column += 1;
                         }
@@ -101,7 +123,9 @@ impl<T: Real> Conv2d<T> {
     }
 
     fn gather(&self, x: &Tensor<T>, sample: usize, group: usize, columns: &mut [T]) {
-        self.taps(x.shape, sample, group, |c, i| columns[c] = i.map_or(T::zero(), |i| x.data[i]));
+        self.taps(x.shape, sample, group, |c, i| {
+            columns[c] = i.map_or(T::zero(), |i| x.data[i])
+        });
     }
 
     fn scatter(&self, columns: &[T], dx: &mut Tensor<T>, sample: usize, group: usize) {
@@ -119,23 +143,49 @@ mod tests {
     use super::super::network::Layer;
     use super::*;
 
-    fn conv(in_channels: usize, out_channels: usize, stride: usize, pad: usize, groups: usize) -> Conv2d<f64> {
+    fn conv(
+        in_channels: usize,
+        out_channels: usize,
+        stride: usize,
+        pad: usize,
+        groups: usize,
+    ) -> Conv2d<f64> {
         let weight = Parameter::new(random(out_channels * in_channels / groups * 9, 1));
         let bias = Parameter::new(random(out_channels, 2));
-        Conv2d { in_channels, out_channels, kernel: 3, stride, pad, groups, weight, bias }
+        Conv2d {
+            in_channels,
+            out_channels,
+            kernel: 3,
+            stride,
+            pad,
+            groups,
+            weight,
+            bias,
+        }
     }
 
     #[test]
     fn gradients_equal_finite_differences() {
-        for (ci, co, stride, pad, groups) in [(2, 3, 1, 1, 1), (3, 2, 2, 1, 1), (4, 4, 1, 1, 4), (4, 6, 2, 0, 2)] {
-            gradients_agree(&mut Layer::Conv2d(conv(ci, co, stride, pad, groups)), [2, ci, 6, 5]);
+        for (ci, co, stride, pad, groups) in [
+            (2, 3, 1, 1, 1),
+            (3, 2, 2, 1, 1),
+            (4, 4, 1, 1, 4),
+            (4, 6, 2, 0, 2),
+        ] {
+            gradients_agree(
+                &mut Layer::Conv2d(conv(ci, co, stride, pad, groups)),
+                [2, ci, 6, 5],
+            );
         }
     }
 
     #[test]
     fn the_result_is_the_definition_of_a_convolution() {
         let conv = conv(4, 6, 2, 1, 2);
-        let x = Tensor { shape: [2, 4, 5, 6], data: random(2 * 4 * 5 * 6, 3) };
+        let x = Tensor {
+            shape: [2, 4, 5, 6],
+            data: random(2 * 4 * 5 * 6, 3),
+        };
         let y = conv.forward(&x);
         assert_eq!(y.shape, [2, 6, 3, 3]);
         for (i, &got) in y.data.iter().enumerate() {

@@ -53,7 +53,10 @@ impl Samples {
 
     /// The labels as a tensor file.
     pub fn label_tensor(&self) -> crate::files::Tensor {
-        crate::files::Tensor { shape: vec![self.len()], data: Data::U8(self.labels.clone()) }
+        crate::files::Tensor {
+            shape: vec![self.len()],
+            data: Data::U8(self.labels.clone()),
+        }
     }
 }
 
@@ -84,7 +87,11 @@ pub fn load() -> Digits {
     };
     let (test, rest) = order.split_at(TEST);
     let (calibration, train) = rest.split_at(CALIBRATION);
-    Digits { train: part(train), calibration: part(calibration), test: part(test) }
+    Digits {
+        train: part(train),
+        calibration: part(calibration),
+        test: part(test),
+    }
 }
 
 /// The untrained network: two convolutions, a depthwise-separable one, pooling and a classifier.
@@ -102,7 +109,11 @@ pub fn network(seed: u64) -> Network {
         Layer::AveragePool(2),
         Layer::linear(32 * 4, CLASSES, rng),
     ];
-    Network { name: "digits".into(), input: [1, SIDE, SIDE], layers }
+    Network {
+        name: "digits".into(),
+        input: [1, SIDE, SIDE],
+        layers,
+    }
 }
 
 /// Trains the demo's network: the same seed, the same weights.
@@ -111,7 +122,12 @@ pub fn train(digits: &Digits, seed: u64, progress: &mut dyn FnMut(Epoch)) -> Net
 }
 
 /// [`train`] with other options.
-pub fn train_with(digits: &Digits, seed: u64, options: &Options, progress: &mut dyn FnMut(Epoch)) -> Network {
+pub fn train_with(
+    digits: &Digits,
+    seed: u64,
+    options: &Options,
+    progress: &mut dyn FnMut(Epoch),
+) -> Network {
     let mut network = network(seed);
     fit(&mut network, &digits.train, seed, options, progress);
     network
@@ -120,7 +136,17 @@ pub fn train_with(digits: &Digits, seed: u64, options: &Options, progress: &mut 
 /// A network of seed 1 trained for two epochs only, made once a process: for tests that need plausible weights.
 pub fn quickly_trained() -> &'static Network {
     static NETWORK: OnceLock<Network> = OnceLock::new();
-    NETWORK.get_or_init(|| train_with(&load(), 1, &Options { epochs: 2, ..Options::default() }, &mut |_| ()))
+    NETWORK.get_or_init(|| {
+        train_with(
+            &load(),
+            1,
+            &Options {
+                epochs: 2,
+                ..Options::default()
+            },
+            &mut |_| (),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -154,7 +180,10 @@ mod tests {
         let mut digits = load();
         digits.train.images.truncate(100 * SIDE * SIDE);
         digits.train.labels.truncate(100);
-        let options = Options { epochs: 2, ..Options::default() };
+        let options = Options {
+            epochs: 2,
+            ..Options::default()
+        };
         let run = |seed| train_with(&digits, seed, &options, &mut |_| ());
         assert_eq!(run(5), run(5));
         assert_ne!(run(5), run(6));

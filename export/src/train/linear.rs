@@ -1,6 +1,8 @@
 //! Fully connected layer.
 
-use super::tensor::{Parameter, Real, Tensor, multiply, multiply_transposed_left, multiply_transposed_right};
+use super::tensor::{
+    Parameter, Real, Tensor, multiply, multiply_transposed_left, multiply_transposed_right,
+};
 
 /// `y = W·x + b` on flattened samples.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,7 +24,13 @@ impl<T: Real> Linear<T> {
         for row in y.data.chunks_exact_mut(self.outputs) {
             row.copy_from_slice(&self.bias.value);
         }
-        multiply_transposed_right(&mut y.data, &x.data, &self.weight.value, self.inputs, self.outputs);
+        multiply_transposed_right(
+            &mut y.data,
+            &x.data,
+            &self.weight.value,
+            self.inputs,
+            self.outputs,
+        );
         y
     }
 
@@ -33,9 +41,21 @@ impl<T: Real> Linear<T> {
                 *gradient += d;
             }
         }
-        multiply_transposed_left(&mut self.weight.gradient, &dy.data, &x.data, self.outputs, self.inputs);
+        multiply_transposed_left(
+            &mut self.weight.gradient,
+            &dy.data,
+            &x.data,
+            self.outputs,
+            self.inputs,
+        );
         let mut dx = Tensor::zeros(x.shape);
-        multiply(&mut dx.data, &dy.data, &self.weight.value, self.outputs, self.inputs);
+        multiply(
+            &mut dx.data,
+            &dy.data,
+            &self.weight.value,
+            self.outputs,
+            self.inputs,
+        );
         dx
     }
 }
@@ -48,16 +68,35 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() {
-        let (weight, bias) = (Parameter::new(random(5 * 12, 1)), Parameter::new(random(5, 2)));
-        gradients_agree(&mut Layer::Linear(Linear { inputs: 12, outputs: 5, weight, bias }), [3, 3, 2, 2]);
+        let (weight, bias) = (
+            Parameter::new(random(5 * 12, 1)),
+            Parameter::new(random(5, 2)),
+        );
+        gradients_agree(
+            &mut Layer::Linear(Linear {
+                inputs: 12,
+                outputs: 5,
+                weight,
+                bias,
+            }),
+            [3, 3, 2, 2],
+        );
     }
 
     #[test]
     fn a_known_product() {
         let weight = Parameter::new(vec![1.0, 2.0, 3.0, 4.0]);
         let bias = Parameter::new(vec![10.0, 20.0]);
-        let layer = Linear { inputs: 2, outputs: 2, weight, bias };
-        let y = layer.forward(&Tensor { shape: [1, 2, 1, 1], data: vec![1.0, -1.0] });
+        let layer = Linear {
+            inputs: 2,
+            outputs: 2,
+            weight,
+            bias,
+        };
+        let y = layer.forward(&Tensor {
+            shape: [1, 2, 1, 1],
+            data: vec![1.0, -1.0],
+        });
         assert_eq!(y.data, [9.0, 19.0]);
     }
 }

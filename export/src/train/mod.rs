@@ -39,7 +39,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { epochs: 60, batch: 16, learning_rate: 5e-3, shift: true }
+        Options {
+            epochs: 60,
+            batch: 16,
+            learning_rate: 5e-3,
+            shift: true,
+        }
     }
 }
 
@@ -79,20 +84,35 @@ pub fn fit(
             let labels: Vec<u8> = indices.iter().map(|&i| samples.labels[i]).collect();
             let mut images = Vec::with_capacity(indices.len() * SIDE * SIDE);
             for &i in indices {
-                let [dy, dx] = if options.shift { [(); 2].map(|()| rng.random_range(-1i32..=1) as isize) } else { [0; 2] };
+                let [dy, dx] = if options.shift {
+                    [(); 2].map(|()| rng.random_range(-1i32..=1) as isize)
+                } else {
+                    [0; 2]
+                };
                 shifted(samples.image(i), dy, dx, &mut images);
             }
-            let trace = network.trace(Tensor { shape: [indices.len(), 1, SIDE, SIDE], data: images });
+            let trace = network.trace(Tensor {
+                shape: [indices.len(), 1, SIDE, SIDE],
+                data: images,
+            });
             let scores = &trace[trace.len() - 1];
             let (batch_loss, gradient) = loss::softmax_cross_entropy(scores, &labels);
             loss += batch_loss * labels.len() as f64;
             right += accuracy(&scores.data, &labels) * labels.len() as f64;
             network.backward(&trace, gradient);
-            adam.step(network.parameters_mut(), options.learning_rate * (1.0 - step / steps));
+            adam.step(
+                network.parameters_mut(),
+                options.learning_rate * (1.0 - step / steps),
+            );
             step += 1.0;
         }
         let n = samples.len() as f64;
-        progress(Epoch { number, of: options.epochs, loss: loss / n, accuracy: right / n });
+        progress(Epoch {
+            number,
+            of: options.epochs,
+            loss: loss / n,
+            accuracy: right / n,
+        });
     }
 }
 
@@ -101,14 +121,21 @@ fn shifted(image: &[f32], dy: isize, dx: isize, out: &mut Vec<f32>) {
     for y in 0..SIDE {
         for x in 0..SIDE {
             let from = |at: usize, by: isize| at.checked_add_signed(-by).filter(|&i| i < SIDE);
-            out.push(from(y, dy).zip(from(x, dx)).map_or(0.0, |(y, x)| image[y * SIDE + x]));
+            out.push(
+                from(y, dy)
+                    .zip(from(x, dx))
+                    .map_or(0.0, |(y, x)| image[y * SIDE + x]),
+            );
         }
     }
 }
 
 /// The network's scores for every sample, a sample a row.
 pub fn scores(network: &Network, samples: &Samples) -> Vec<f32> {
-    let x = Tensor { shape: [samples.len(), 1, SIDE, SIDE], data: samples.images.clone() };
+    let x = Tensor {
+        shape: [samples.len(), 1, SIDE, SIDE],
+        data: samples.images.clone(),
+    };
     network.forward(&x).data
 }
 
@@ -120,10 +147,13 @@ pub fn accuracy<T: PartialOrd>(scores: &[T], labels: &[u8]) -> f64 {
     if classes == 0 {
         return 0.0;
     }
-    let right = scores.chunks_exact(classes).zip(labels).filter(|(row, label)| {
-        let best = (1..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-        best == usize::from(**label)
-    });
+    let right = scores
+        .chunks_exact(classes)
+        .zip(labels)
+        .filter(|(row, label)| {
+            let best = (1..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+            best == usize::from(**label)
+        });
     right.count() as f64 / labels.len() as f64
 }
 
@@ -150,9 +180,15 @@ mod tests {
     fn progress_reports_every_epoch_and_a_falling_loss() {
         let data = digits::load();
         let mut seen = Vec::new();
-        let options = Options { epochs: 2, ..Options::default() };
+        let options = Options {
+            epochs: 2,
+            ..Options::default()
+        };
         digits::train_with(&data, 1, &options, &mut |e| seen.push(e));
-        assert_eq!(seen.iter().map(|e| (e.number, e.of)).collect::<Vec<_>>(), [(1, 2), (2, 2)]);
+        assert_eq!(
+            seen.iter().map(|e| (e.number, e.of)).collect::<Vec<_>>(),
+            [(1, 2), (2, 2)]
+        );
         assert!(seen[1].loss < seen[0].loss);
     }
 
@@ -165,7 +201,10 @@ mod tests {
             let start = std::time::Instant::now();
             let network = digits::train(&data, seed, &mut |_| ());
             let accuracy = accuracy(&scores(&network, &data.test), &data.test.labels);
-            println!("seed {seed}: {accuracy:.4} in {:.1} s", start.elapsed().as_secs_f64());
+            println!(
+                "seed {seed}: {accuracy:.4} in {:.1} s",
+                start.elapsed().as_secs_f64()
+            );
             assert!(accuracy >= 0.97, "seed {seed}: {accuracy}");
         }
     }

@@ -84,7 +84,11 @@ impl<T: Real> Layer<T> {
 
 fn he_uniform<T: Real>(n: usize, fan_in: usize, rng: &mut impl Rng) -> Parameter<T> {
     let bound = (6.0 / fan_in as f64).sqrt();
-    Parameter::new((0..n).map(|_| T::of(rng.random_range(-bound..bound))).collect())
+    Parameter::new(
+        (0..n)
+            .map(|_| T::of(rng.random_range(-bound..bound)))
+            .collect(),
+    )
 }
 
 /// Layers applied one after the other to samples of a fixed shape.
@@ -101,7 +105,9 @@ pub struct Network<T = f32> {
 impl<T: Real> Network<T> {
     /// The last layer's result.
     pub fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
-        self.layers.iter().fold(x.clone(), |x, layer| layer.forward(&x))
+        self.layers
+            .iter()
+            .fold(x.clone(), |x, layer| layer.forward(&x))
     }
 
     /// The inputs of every layer, and the last layer's result.
@@ -115,19 +121,29 @@ impl<T: Real> Network<T> {
 
     /// Adds every parameter's gradient, given what [`Network::trace`] returned and the gradient of the result.
     pub fn backward(&mut self, trace: &[Tensor<T>], gradient: Tensor<T>) {
-        self.layers.iter_mut().zip(trace).rev().fold(gradient, |dy, (layer, x)| layer.backward(x, &dy));
+        self.layers
+            .iter_mut()
+            .zip(trace)
+            .rev()
+            .fold(gradient, |dy, (layer, x)| layer.backward(x, &dy));
     }
 
     /// Trainable tensors in order.
     pub fn parameters_mut(&mut self) -> Vec<&mut Parameter<T>> {
-        self.layers.iter_mut().flat_map(Layer::parameters_mut).collect()
+        self.layers
+            .iter_mut()
+            .flat_map(Layer::parameters_mut)
+            .collect()
     }
 }
 
 impl Network<f32> {
     /// The network as a graph in the ONNX dialect, for one sample: `input [1, C, H, W]` → `scores [1, classes]`.
     pub fn to_graph(&self) -> Graph {
-        let mut graph = Graph { name: self.name.clone(), ..Graph::default() };
+        let mut graph = Graph {
+            name: self.name.clone(),
+            ..Graph::default()
+        };
         let [c, h, w] = self.input;
         let mut x = graph.add_value(float("input", vec![1, c, h, w]));
         graph.inputs.push(x);
@@ -145,20 +161,38 @@ impl Network<f32> {
                     let k = conv.kernel;
                     let weight = vec![conv.out_channels, conv.in_channels / conv.groups, k, k];
                     let inputs = parameters(&mut graph, &name, x, weight, &conv.weight, &conv.bias);
-                    let window =
-                        Window { kernel: [k; 2], strides: [conv.stride; 2], dilations: [1; 2], pads: [conv.pad; 4] };
-                    let op = Op::Conv2d { window, groups: conv.groups, clamp: Clamp::NONE };
-                    let shape = conv.output_shape([shape[0], shape[1], shape[2], shape[3]]).to_vec();
+                    let window = Window {
+                        kernel: [k; 2],
+                        strides: [conv.stride; 2],
+                        dilations: [1; 2],
+                        pads: [conv.pad; 4],
+                    };
+                    let op = Op::Conv2d {
+                        window,
+                        groups: conv.groups,
+                        clamp: Clamp::NONE,
+                    };
+                    let shape = conv
+                        .output_shape([shape[0], shape[1], shape[2], shape[3]])
+                        .to_vec();
                     push(&mut graph, &name, op, inputs, shape, last)
                 }
                 Layer::Linear(linear) => {
                     let name = name(1, "linear");
                     if shape != [1, linear.inputs] {
                         let flat = format!("{name}_flatten");
-                        x = push(&mut graph, &flat, Op::Reshape, vec![x], vec![1, linear.inputs], false);
+                        x = push(
+                            &mut graph,
+                            &flat,
+                            Op::Reshape,
+                            vec![x],
+                            vec![1, linear.inputs],
+                            false,
+                        );
                     }
                     let weight = vec![linear.outputs, linear.inputs];
-                    let inputs = parameters(&mut graph, &name, x, weight, &linear.weight, &linear.bias);
+                    let inputs =
+                        parameters(&mut graph, &name, x, weight, &linear.weight, &linear.bias);
                     let op = Op::FullyConnected { clamp: Clamp::NONE };
                     push(&mut graph, &name, op, inputs, vec![1, linear.outputs], last)
                 }
@@ -167,9 +201,18 @@ impl Network<f32> {
                     push(&mut graph, &name(2, "relu"), op, vec![x], shape, last)
                 }
                 Layer::AveragePool(size) => {
-                    let window =
-                        Window { kernel: [*size; 2], strides: [*size; 2], dilations: [1; 2], pads: [0; 4] };
-                    let op = Op::Pool { pool: Pool::Average { count_include_pad: false }, window };
+                    let window = Window {
+                        kernel: [*size; 2],
+                        strides: [*size; 2],
+                        dilations: [1; 2],
+                        pads: [0; 4],
+                    };
+                    let op = Op::Pool {
+                        pool: Pool::Average {
+                            count_include_pad: false,
+                        },
+                        window,
+                    };
                     let shape = vec![shape[0], shape[1], shape[2] / size, shape[3] / size];
                     push(&mut graph, &name(3, "pool"), op, vec![x], shape, last)
                 }
@@ -181,7 +224,13 @@ impl Network<f32> {
 }
 
 fn float(name: &str, shape: Vec<usize>) -> Value {
-    Value { name: name.into(), shape, dtype: DType::F32, quantization: None, data: None }
+    Value {
+        name: name.into(),
+        shape,
+        dtype: DType::F32,
+        quantization: None,
+        data: None,
+    }
 }
 
 /// A layer's operands: its input and its two parameters as constants.
@@ -193,14 +242,36 @@ fn parameters(
     weight: &Parameter<f32>,
     bias: &Parameter<f32>,
 ) -> Vec<ValueId> {
-    let w = graph.add_constant(format!("{name}.weight"), shape, Data::F32(weight.value.clone()), None);
-    let b = graph.add_constant(format!("{name}.bias"), vec![bias.value.len()], Data::F32(bias.value.clone()), None);
+    let w = graph.add_constant(
+        format!("{name}.weight"),
+        shape,
+        Data::F32(weight.value.clone()),
+        None,
+    );
+    let b = graph.add_constant(
+        format!("{name}.bias"),
+        vec![bias.value.len()],
+        Data::F32(bias.value.clone()),
+        None,
+    );
     vec![x, w, b]
 }
 
-fn push(graph: &mut Graph, name: &str, op: Op, inputs: Vec<ValueId>, shape: Vec<usize>, last: bool) -> ValueId {
+fn push(
+    graph: &mut Graph,
+    name: &str,
+    op: Op,
+    inputs: Vec<ValueId>,
+    shape: Vec<usize>,
+    last: bool,
+) -> ValueId {
     let output = graph.add_value(float(if last { "scores" } else { name }, shape));
-    graph.nodes.push(Node { name: name.into(), op, inputs, output });
+    graph.nodes.push(Node {
+        name: name.into(),
+        op,
+        inputs,
+        output,
+    });
     output
 }
 
@@ -219,9 +290,17 @@ mod tests {
             Layer::AveragePool(2),
             Layer::linear(16, 3, rng),
         ];
-        let graph = Network { name: "n".into(), input: [2, 8, 8], layers }.to_graph();
-        let shapes: Vec<_> =
-            graph.nodes.iter().map(|n| (n.name.as_str(), graph[n.output].shape.clone())).collect();
+        let graph = Network {
+            name: "n".into(),
+            input: [2, 8, 8],
+            layers,
+        }
+        .to_graph();
+        let shapes: Vec<_> = graph
+            .nodes
+            .iter()
+            .map(|n| (n.name.as_str(), graph[n.output].shape.clone()))
+            .collect();
         assert_eq!(
             shapes,
             [

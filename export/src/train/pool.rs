@@ -25,7 +25,10 @@ fn windows([n, c, h, w]: [usize; 4], size: usize, mut visit: impl FnMut(usize, u
     for map in 0..n * c {
         for y in 0..out_h * size {
             for x in 0..out_w * size {
-                visit((map * h + y) * w + x, (map * out_h + y / size) * out_w + x / size);
+                visit(
+                    (map * h + y) * w + x,
+                    (map * out_h + y / size) * out_w + x / size,
+                );
             }
         }
     }
@@ -44,7 +47,10 @@ mod tests {
 
     #[test]
     fn a_known_mean() {
-        let x = Tensor { shape: [1, 1, 2, 4], data: vec![1.0, 2.0, 5.0, 5.0, 3.0, 6.0, 5.0, 7.0] };
+        let x = Tensor {
+            shape: [1, 1, 2, 4],
+            data: vec![1.0, 2.0, 5.0, 5.0, 3.0, 6.0, 5.0, 7.0],
+        };
         assert_eq!(forward(&x, 2).data, [3.0, 5.5]);
     }
 }

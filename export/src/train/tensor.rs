@@ -44,7 +44,10 @@ pub struct Tensor<T> {
 impl<T: Real> Tensor<T> {
     /// All zeros.
     pub fn zeros(shape: [usize; 4]) -> Self {
-        Tensor { shape, data: vec![T::zero(); shape.iter().product()] }
+        Tensor {
+            shape,
+            data: vec![T::zero(); shape.iter().product()],
+        }
     }
 
     /// Elements of one sample.
@@ -93,7 +96,13 @@ pub(crate) fn multiply_transposed_left<T: Real>(c: &mut [T], a: &[T], b: &[T], k
 }
 
 /// `c[m, n] += a[m, k] · b[n, k]ᵀ`.
-pub(crate) fn multiply_transposed_right<T: Real>(c: &mut [T], a: &[T], b: &[T], k: usize, n: usize) {
+pub(crate) fn multiply_transposed_right<T: Real>(
+    c: &mut [T],
+    a: &[T],
+    b: &[T],
+    k: usize,
+    n: usize,
+) {
     for (c, a) in c.chunks_exact_mut(n).zip(a.chunks_exact(k)) {
         for (c, b) in c.iter_mut().zip(b.chunks_exact(k)) {
             *c += dot(a, b);
@@ -128,8 +137,9 @@ mod tests {
         let at = |i: usize, j: usize, s: usize| ((i * 7 + j * 3 + s) % 11) as f64 - 5.0;
         let a = |i, p| at(i, p, 1);
         let b = |p, j| at(p, j, 4);
-        let expected: Vec<f64> =
-            (0..m * n).map(|x| (0..k).map(|p| a(x / n, p) * b(p, x % n)).sum::<f64>() + 1.0).collect();
+        let expected: Vec<f64> = (0..m * n)
+            .map(|x| (0..k).map(|p| a(x / n, p) * b(p, x % n)).sum::<f64>() + 1.0)
+            .collect();
         let a_rows: Vec<f64> = (0..m * k).map(|x| a(x / k, x % k)).collect();
         let a_columns: Vec<f64> = (0..m * k).map(|x| a(x % m, x / m)).collect();
         let b_rows: Vec<f64> = (0..k * n).map(|x| b(x / n, x % n)).collect();
