@@ -105,7 +105,8 @@ impl<'a> Forced<'a> {
 
 impl Observer for Forced<'_> {
     fn after(&mut self, index: usize, output: &mut [u8]) {
-        let Some(step) = self.steps.get(index).filter(|s| s.complete) else {
+        let comparable = |s: &&StepInfo| s.complete && !s.reordered;
+        let Some(step) = self.steps.get(index).filter(comparable) else {
             return;
         };
         let Some(reference) = self.reference.get(&step.output) else {

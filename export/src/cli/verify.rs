@@ -101,7 +101,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         let device = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()))
             .into_diagnostic()?;
         for (host, device) in host.iter().zip(&device.step_outputs) {
-            for ((row, host), device) in rows.iter_mut().zip(host).zip(device) {
+            for (index, (host, device)) in host.iter().zip(device).enumerate() {
+                // What an unfinished concatenation has not written yet is left over from other steps.
+                if !steps[index].complete {
+                    continue;
+                }
+                let row = &mut rows[index];
                 row.device_bytes += host.len() as u64;
                 let different = host.iter().zip(device).filter(|(a, b)| a != b).count();
                 row.device_different += (different + host.len().abs_diff(device.len())) as u64;

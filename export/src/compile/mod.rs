@@ -51,9 +51,10 @@ pub struct StepInfo {
     pub shape: Vec<usize>,
     /// The ONNX tensor is the stored one transposed by this; `None` when they are the same.
     pub permutation: Option<Vec<usize>>,
-    /// Whether the tensor is there after this step: a concatenation takes several, and columns may be stored in an order
-    /// of their own between a flatten and a fully connected layer.
+    /// Whether the tensor is complete after this step (a concatenation takes several).
     pub complete: bool,
+    /// Whether the columns are stored in an order of their own, which only the fully connected layers behind know.
+    pub reordered: bool,
     /// Element type of the output.
     #[serde(serialize_with = "dtype_name")]
     pub dtype: DType,
