@@ -349,6 +349,25 @@ fn unary(b: &mut Builder, x: ValueId) -> ValueId {
     b.node(Op::Unary(unary), &[x], y)
 }
 
+/// The same quantised network with unsigned bytes for activations: what many quantisers make.
+pub fn unsigned(mut graph: Graph) -> Graph {
+    for value in &mut graph.values {
+        let Some(quantization) = &mut value.quantization else {
+            continue;
+        };
+        // Weights stay signed.
+        if value.dtype != DType::I8 || quantization.axis.is_some() {
+            continue;
+        }
+        value.dtype = DType::U8;
+        quantization.zero_point += 128;
+        if let Some(Data::I8(data)) = &value.data {
+            value.data = Some(Data::U8(data.iter().map(|&v| v as u8 ^ 0x80).collect()));
+        }
+    }
+    graph
+}
+
 /// The bytes of one sample for all inputs of `graph`.
 pub fn sample(graph: &Graph, random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();

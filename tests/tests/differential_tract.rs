@@ -12,7 +12,7 @@ use kinglet_export::reference::Tract;
 use kinglet_export::samples::decode;
 use kinglet_export::verify::{Comparison, Forced};
 use kinglet_tests::random::Random;
-use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::random_network::{network, sample, unsigned};
 use kinglet_tests::zoo::reals;
 
 const NETWORKS: u64 = 400;
@@ -119,12 +119,11 @@ fn float_networks_equal_tract() {
     );
 }
 
-#[test]
-fn every_step_of_quantised_networks_equals_tract() {
+fn every_step_equals_tract(make: impl Fn(u64) -> Graph) {
     let (mut elements, mut different, mut integer_steps) = (0, 0, 0);
     let mut failures = Vec::new();
     for seed in 0..NETWORKS {
-        let graph = network(seed, true);
+        let graph = make(seed);
         let outcome = case(seed, &graph).and_then(|case| {
             let values = case.tract.run(&case.inputs).map_err(|e| e.to_string())?;
             let steps = case.model.steps().unwrap();
@@ -147,8 +146,8 @@ fn every_step_of_quantised_networks_equals_tract() {
             }
             let outputs = graph.outputs.iter().map(|&id| &graph[id].name);
             for name in outputs {
-                let Some(Data::I8(_)) = values.get(name) else {
-                    return Err(format!("tract has no int8 `{name}`"));
+                let Some(Data::I8(_) | Data::U8(_)) = values.get(name) else {
+                    return Err(format!("tract has no bytes `{name}`"));
                 };
             }
             Ok(())
@@ -170,4 +169,14 @@ fn every_step_of_quantised_networks_equals_tract() {
     );
     assert!(integer_steps > NETWORKS as u32, "most steps run in int8");
     assert!(equal >= 0.99, "{equal}");
+}
+
+#[test]
+fn every_step_of_signed_networks_equals_tract() {
+    every_step_equals_tract(|seed| network(seed, true));
+}
+
+#[test]
+fn every_step_of_unsigned_networks_equals_tract() {
+    every_step_equals_tract(|seed| unsigned(network(!seed, true)));
 }
