@@ -28,6 +28,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         let found = serde_json::json!({
             "target": setup::TARGET,
             "origin": toolchain.origin(),
+            "sysroot": toolchain.sysroot(),
             "rustc": toolchain.rustc_version(),
             "qemu": toolchain.qemu(),
             "qemu_version": toolchain.qemu_version(),
