@@ -278,6 +278,24 @@ fn no_samples_give_no_rows_and_cannot_be_emulated() {
 }
 
 #[test]
+fn bad_calibration_data_make_no_model() {
+    let folder = Folder::new();
+    let quantize = |samples: &str, expected: &[&str]| {
+        let words = format!("quantize float.onnx --calibration {samples} -o quantized.onnx");
+        folder.refuses(&words, expected);
+    };
+    quantize("none.npy", &["none.npy"]);
+    quantize("int8.npy", &["int8.npy", "int8", "float32"]);
+    folder.tensor("nan.npy", &[1, 3, 9, 11], Data::F32(vec![f32::NAN; 297]));
+    quantize("nan.npy", &["nan.npy", "NaN"]);
+    folder.tensor("empty.npy", &[0, 3, 9, 11], Data::F32(Vec::new()));
+    quantize("empty.npy", &["no samples"]);
+    folder.tensor("wrong.npy", &[4, 297], Data::F32(vec![0.0; 4 * 297]));
+    quantize("wrong.npy", &["wrong.npy", "[297]", "[1, 3, 9, 11]"]);
+    quantize("float.npy --percentile 140", &["140"]);
+}
+
+#[test]
 fn an_unsupported_operator_is_named_with_its_node_and_opset() {
     let folder = Folder::new();
     folder.model("relu.onnx", &relu(6, false));

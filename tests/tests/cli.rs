@@ -285,6 +285,46 @@ fn bench_profiles_every_step() {
 }
 
 #[test]
+fn quantize_makes_an_int8_model_of_standard_operators() {
+    let folder = Folder::new();
+    folder.model("float.onnx", &classifier(false));
+    let mut random = Random::new(5);
+    let values: Vec<f32> = (0..20 * 297).map(|_| random.real()).collect();
+    folder.tensor("samples.npy", &[20, 3, 9, 11], Data::F32(values));
+    let report = folder.json("quantize float.onnx --calibration samples.npy -o int8.onnx");
+    assert_eq!(report["samples"], 20);
+    assert!(positive(&report, "constant_bytes") < positive(&report, "constant_bytes_before"));
+
+    // Float outside, int8 inside, and close to what it was.
+    let before = folder.json("inspect float.onnx");
+    let after = folder.json("inspect int8.onnx");
+    assert_eq!(before["inputs"][0]["shape"], after["inputs"][0]["shape"]);
+    let convolutions = |report: &Value| {
+        let nodes = report["nodes"].as_array().unwrap().clone();
+        let convolution = |n: &Value| (n["op"] == "Conv").then(|| n["dtype"].clone());
+        nodes.iter().filter_map(convolution).collect::<Vec<_>>()
+    };
+    assert_eq!(convolutions(&before), ["f32", "f32"]);
+    assert_eq!(convolutions(&after), ["i8", "i8"]);
+    for name in ["float", "int8"] {
+        let words = format!("run {name}.onnx --input samples.npy --output {name}-out.npy");
+        assert!(folder.kinglet(&words).succeeded);
+    }
+    let ((shape, float), (_, int8)) = (
+        folder.floats("float-out.npy"),
+        folder.floats("int8-out.npy"),
+    );
+    assert_eq!(shape, [20, 5]);
+    let largest = float
+        .iter()
+        .zip(&int8)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(largest < 0.03, "probabilities change by {largest}");
+    assert!(float != int8);
+}
+
+#[test]
 fn bench_times_this_machine_without_a_board() {
     let folder = Folder::new();
     let report = folder.json("bench model.onnx --runs 5");
