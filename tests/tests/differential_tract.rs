@@ -209,7 +209,7 @@ fn quantized(seed: u64) -> Graph {
     .unwrap();
     let ranges = calibrator.finish().unwrap();
     let options = Options {
-        int8_io: seed % 2 == 0,
+        int8_io: seed.is_multiple_of(2),
     };
     quantize::quantize(&graph, &ranges, &options).unwrap()
 }

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Sets up what it needs (bare-metal target, QEMU). The data come with a Rust package; nothing else is downloaded.
 #[derive(clap::Args)]
+#[command(after_help = "Example: kinglet demo --output digits/")]
 pub(super) struct Args {
     /// The emulated board.
     #[arg(long, default_value = "mps2-an386")]

@@ -17,7 +17,12 @@ use std::process::ExitCode;
 
 /// Runs compressed neural networks on microcontrollers: compiles ONNX to a plan and proves it in an emulator.
 #[derive(Parser)]
-#[command(name = "kinglet", version, propagate_version = true)]
+#[command(
+    name = "kinglet",
+    bin_name = "kinglet",
+    version,
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

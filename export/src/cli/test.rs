@@ -11,6 +11,9 @@ use std::process::Command;
 /// Tests on the model zoo (KINGLET_ZOO, by default ../shared) run where the zoo is; with CI set they run always, and
 /// fail without it.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kinglet test
+  kinglet test -- --nocapture digits")]
 pub(super) struct Args {
     /// Passed on to the test programs, as in `cargo test -- ARGS`.
     #[arg(last = true)]
