@@ -43,7 +43,16 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     if with_zoo {
         rest.push("--include-ignored".into());
     }
-    cargo(&root, &["test", "--release", "--workspace"], &rest)
+    cargo(&root, &["test", "--release", "--workspace"], &rest)?;
+    println!(
+        "every test passed{}",
+        if with_zoo {
+            ", those on the model zoo included"
+        } else {
+            ""
+        }
+    );
+    Ok(())
 }
 
 fn root() -> PathBuf {
