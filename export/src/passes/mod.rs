@@ -6,7 +6,6 @@ mod fold_constants;
 mod fuse_activation;
 mod fuse_bias;
 mod lower_qdq;
-mod negate_subtrahend;
 mod remove_identities;
 #[cfg(test)]
 mod testing;
@@ -17,7 +16,6 @@ pub use fold_constants::fold_constants;
 pub use fuse_activation::fuse_activation;
 pub use fuse_bias::fuse_bias;
 pub use lower_qdq::lower_qdq;
-pub use negate_subtrahend::negate_subtrahend;
 pub use remove_identities::remove_identities;
 
 use crate::graph::{Graph, Op, ValueId};
@@ -48,7 +46,6 @@ pub fn prepare(graph: &mut Graph) -> Vec<Warning> {
     fuse_activation(graph);
     let warnings = lower_qdq(graph);
     fold_constants(graph);
-    negate_subtrahend(graph);
     remove_identities(graph);
     warnings
 }
