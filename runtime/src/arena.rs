@@ -1,6 +1,8 @@
 //! The memory a session works in, and borrowing two parts of it at once.
 
 use crate::format::Span;
+use crate::kernels::Io;
+use zerocopy::FromBytes;
 
 /// Bytes aligned as [`crate::Session`] wants them; `N` is the plan's arena length.
 #[derive(Clone)]
@@ -66,4 +68,29 @@ pub(crate) fn copy(arena: &mut [u8], from: Span, to: Span) -> Option<()> {
     }
     arena.copy_within(from, to.start);
     Some(())
+}
+
+/// Input, output and working memory of a step that may run in place; `None` when they overlap otherwise or lie outside.
+pub(crate) fn io_and_scratch(
+    arena: &mut [u8],
+    input: Span,
+    output: Span,
+    scratch: Span,
+) -> Option<(Io<'_>, &mut [i8])> {
+    let (input, output) = (input.range()?, output.range()?);
+    let scratch = Some(scratch.range()?)
+        .filter(|range| !range.is_empty())
+        .unwrap_or(0..0);
+    if input.start == output.start {
+        let both = input.start..input.end.max(output.end);
+        let [both, scratch] = arena.get_disjoint_mut([both, scratch]).ok()?;
+        return Some((Io::InPlace(signed_mut(both)?), signed_mut(scratch)?));
+    }
+    let [x, y, scratch] = arena.get_disjoint_mut([input, output, scratch]).ok()?;
+    let (x, y) = (signed_mut(x)?, signed_mut(y)?);
+    Some((Io::Apart { x, y }, signed_mut(scratch)?))
+}
+
+fn signed_mut(bytes: &mut [u8]) -> Option<&mut [i8]> {
+    <[i8]>::mut_from_bytes(bytes).ok()
 }

@@ -71,6 +71,8 @@ pub enum StepError {
     OutsideData,
     /// An operand or constant is not aligned to its element type.
     Misaligned,
+    /// A step's working memory has another length than its kernel needs.
+    Scratch,
     /// Input and output overlap where they must not.
     Overlap,
     /// An operand's length is not what the shape says.
@@ -175,6 +177,7 @@ impl fmt::Display for StepError {
             StepError::OutsideArena => write!(f, "an operand lies outside the arena"),
             StepError::OutsideData => write!(f, "a constant lies outside the data section"),
             StepError::Misaligned => write!(f, "an operand is not aligned to its element type"),
+            StepError::Scratch => write!(f, "the working memory has not the length needed"),
             StepError::Overlap => write!(f, "input and output overlap"),
             StepError::Length => write!(f, "an operand's length does not fit its shape"),
             StepError::Parameter => write!(f, "a parameter is out of range"),

@@ -1,8 +1,11 @@
 //! Running one step: from its record to its kernel.
 
-use crate::arena::{copy, part, part_mut, parts};
+use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
-use crate::kernels::{self, Arithmetic, Float, Geometry, Int8};
+use crate::kernels::patch::{Packed, Residual};
+use crate::kernels::quad::Quad;
+use crate::kernels::split::Split;
+use crate::kernels::{self, Arithmetic, Float, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -27,15 +30,47 @@ pub(crate) fn execute<const OPS: u64>(
     use OpCode as O;
     let linked = |op: OpCode| OPS & op.bit() != 0;
     match step.code {
-        O::ConvI8 if linked(O::ConvI8) => conv_i8::<i8>(step, data, arena, false),
-        O::ConvI8W16 if linked(O::ConvI8W16) => conv_i8::<i16>(step, data, arena, false),
+        O::ConvI8 if linked(O::ConvI8) => conv_i8(step, data, arena),
+        O::ConvI8Split if linked(O::ConvI8Split) => {
+            let p = step.parameters::<format::ConvI8>()?;
+            conv_split(step, p, None, data, arena)
+        }
+        O::ConvI8Quad if linked(O::ConvI8Quad) => {
+            let p = step.parameters::<format::ConvI8>()?;
+            conv_quad(step, p, None, data, arena)
+        }
+        O::ConvAddI8 if linked(O::ConvAddI8) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_plain(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::ConvAddI8Split if linked(O::ConvAddI8Split) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_split(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::ConvAddI8Quad if linked(O::ConvAddI8Quad) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_quad(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
-        O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_i8::<i8>(step, data, arena, true),
-        O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => conv_i8::<i16>(step, data, arena, true),
+        O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_reference::<i8>(step, data, arena, true),
+        O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => {
+            conv_reference::<i16>(step, data, arena, true)
+        }
         O::DepthwiseF32 if linked(O::DepthwiseF32) => conv_f32(step, data, arena, true),
         O::FullyConnectedI8 if linked(O::FullyConnectedI8) => dense_i8::<i8>(step, data, arena),
         O::FullyConnectedI8W16 if linked(O::FullyConnectedI8W16) => {
             dense_i8::<i16>(step, data, arena)
+        }
+        O::FullyConnectedI8Split if linked(O::FullyConnectedI8Split) => {
+            let p = step.parameters::<format::FullyConnectedI8>()?;
+            let weights = split(data, p.weights, p.bias, p.multipliers)?;
+            dense_packed(step, p, &weights, arena)
+        }
+        O::FullyConnectedI8Quad if linked(O::FullyConnectedI8Quad) => {
+            let p = step.parameters::<format::FullyConnectedI8>()?;
+            let weights = quad(data, p.weights, p.bias, p.multipliers)?;
+            dense_packed(step, p, &weights, arena)
         }
         O::FullyConnectedF32 if linked(O::FullyConnectedF32) => dense_f32(step, data, arena),
         O::AddI8 if linked(O::AddI8) => add_i8(step, data, arena),
@@ -63,7 +98,7 @@ pub(crate) fn execute<const OPS: u64>(
         O::HardSwishF32 if linked(O::HardSwishF32) => {
             unary_f32(step, arena, |x, _, _| kernels::hard_swish(x))
         }
-        O::SoftmaxI8 if linked(O::SoftmaxI8) => softmax_i8(step, arena),
+        O::SoftmaxI8 if linked(O::SoftmaxI8) => softmax_i8(step, data, arena),
         O::SoftmaxF32 if linked(O::SoftmaxF32) => softmax_f32(step, arena),
         O::TransposeI8 if linked(O::TransposeI8) => {
             let (x, y) = parts(arena, step.input, step.output)?;
@@ -89,8 +124,102 @@ pub(crate) fn execute<const OPS: u64>(
     }
 }
 
+fn conv_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::ConvI8>()?;
+    if p.scratch.len.get() == 0 {
+        conv_reference::<i8>(step, data, arena, false)
+    } else {
+        conv_plain(step, p, None, data, arena)
+    }
+}
+
+fn conv_plain(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let weights = int8::<i8>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
+    conv_packed(step, p, &weights, residual, arena)
+}
+
+fn conv_split(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let weights = split(data, p.weights, p.bias, p.multipliers)?;
+    conv_packed(step, p, &weights, residual, arena)
+}
+
+fn conv_quad(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let weights = quad(data, p.weights, p.bias, p.multipliers)?;
+    conv_packed(step, p, &weights, residual, arena)
+}
+
+fn split<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Split<'d>> {
+    Some(Split {
+        weights: typed(part(data, weights)?)?,
+        bias: typed(part(data, bias)?)?,
+        multipliers: typed(part(data, multipliers)?)?,
+    })
+}
+
+fn quad<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Quad<'d>> {
+    Some(Quad {
+        weights: typed(part(data, weights)?)?,
+        bias: typed(part(data, bias)?)?,
+        multipliers: typed(part(data, multipliers)?)?,
+    })
+}
+
 #[inline(always)]
-fn conv_i8<W: Weight>(
+fn conv_packed(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    weights: &impl Packed,
+    residual: Option<&format::Residual>,
+    arena: &mut [u8],
+) -> Option<()> {
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let residual = residual.map(Residual::from);
+    kernels::patch::conv_packed(
+        &Geometry::new(&p.window)?,
+        weights,
+        p.int8.input_zero_point.get() as i8,
+        Output::from(&p.int8),
+        &mut io,
+        scratch,
+        residual.as_ref(),
+    )
+}
+
+#[inline(always)]
+fn dense_packed(
+    step: &Step<'_>,
+    p: &format::FullyConnectedI8,
+    weights: &impl Packed,
+    arena: &mut [u8],
+) -> Option<()> {
+    let (mut io, _) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let Io::Apart { x, y } = &mut io else {
+        return None;
+    };
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::patch::dense_packed(inputs, outputs, weights, Output::from(&p.int8), x, y)
+}
+
+#[inline(always)]
+fn conv_reference<W: Weight>(
     step: &Step<'_>,
     data: &[u8],
     arena: &mut [u8],
@@ -335,17 +464,17 @@ fn unary_f32(step: &Step<'_>, arena: &mut [u8], f: impl Fn(f32, f32, f32) -> f32
     Some(())
 }
 
-fn softmax_i8(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
-    let p = step.parameters::<format::Softmax>()?;
+fn softmax_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::SoftmaxI8>()?;
     copy(arena, step.input, step.output)?;
     let y = typed_mut(part_mut(arena, step.output)?)?;
-    let input = (p.input_scale.get(), p.input_zero_point.get());
+    let table = typed(part(data, p.table)?)?.try_into().ok()?;
     let output = Output::saturating(p.output_zero_point.get());
-    kernels::softmax_i8(y, p.row.get() as usize, input, p.output_scale.get(), output)
+    kernels::softmax_i8(y, p.row.get() as usize, table, p.output_scale.get(), output)
 }
 
 fn softmax_f32(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
-    let p = step.parameters::<format::Softmax>()?;
+    let p = step.parameters::<format::SoftmaxF32>()?;
     copy(arena, step.input, step.output)?;
     kernels::softmax_f32(
         typed_mut(part_mut(arena, step.output)?)?,

@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First bytes of every plan.
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 /// Format version written and read by this crate.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Most dimensions a tensor may have.
 pub const MAX_RANK: usize = 6;
 /// Alignment of the arena and of packed weights within the file.
@@ -183,7 +183,7 @@ record! {
 }
 
 record! {
-    /// Int8 convolution, dense or grouped. Weights `[out_c][kh][kw][in_c/groups]`.
+    /// Int8 convolution, dense or grouped. Weights `[out_c][kh][kw][in_c/groups]`, or packed as the [`OpCode`] says.
     ConvI8 {
         /// Geometry.
         window: Window,
@@ -197,6 +197,36 @@ record! {
         bias: Span,
         /// `f32[out_c]`: `s_x·s_w/s_y`.
         multipliers: Span,
+        /// Working memory in the arena, of the length that [`crate::kernels::scratch`] says; may be empty where the
+        /// step does not run in place.
+        scratch: Span,
+    }
+}
+
+record! {
+    /// A second operand added to a layer's int8 results: `requantize(result·factor + b·factor_b + offset)`. That operand
+    /// lies where the step writes.
+    Residual {
+        /// Fixed-point scale of the layer's results.
+        factor: I32,
+        /// Fixed-point scale of the second operand.
+        factor_b: I32,
+        /// Zero-point correction of both.
+        offset: I32,
+        /// From the fixed-point sum to the output's scale.
+        multiplier: F32,
+        /// Zero points and bounds of the sum.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// [`ConvI8`] whose results are added to what the output holds already.
+    ConvAddI8 {
+        /// The convolution.
+        conv: ConvI8,
+        /// The addition.
+        residual: Residual,
     }
 }
 
@@ -229,6 +259,8 @@ record! {
         bias: Span,
         /// `f32[out]`.
         multipliers: Span,
+        /// Working memory in the arena, of the length that [`crate::kernels::scratch`] says.
+        scratch: Span,
     }
 }
 
@@ -335,18 +367,24 @@ record! {
 }
 
 record! {
-    /// Softmax over rows. The scales and the zero points are for int8.
-    Softmax {
+    /// Int8 softmax over rows.
+    SoftmaxI8 {
         /// Elements of a row.
         row: U32,
-        /// Input scale.
-        input_scale: F32,
-        /// Input zero point.
-        input_zero_point: I32,
+        /// `f32[256]`: `e^(−i·input scale)`.
+        table: Span,
         /// Output scale.
         output_scale: F32,
         /// Output zero point.
         output_zero_point: I32,
+    }
+}
+
+record! {
+    /// Float softmax over rows.
+    SoftmaxF32 {
+        /// Elements of a row.
+        row: U32,
     }
 }
 
@@ -509,9 +547,9 @@ op_codes! {
     HardSigmoidF32 = 21, "hard sigmoid f32";
     /// [`UnaryF32`]: `x·clamp(x/6 + 1/2, 0, 1)`.
     HardSwishF32 = 22, "hard swish f32";
-    /// [`Softmax`].
+    /// [`SoftmaxI8`].
     SoftmaxI8 = 23, "softmax int8";
-    /// [`Softmax`].
+    /// [`SoftmaxF32`].
     SoftmaxF32 = 24, "softmax f32";
     /// [`Transpose`] of bytes.
     TransposeI8 = 25, "transpose int8";
@@ -535,6 +573,20 @@ op_codes! {
     DepthwiseI8W16 = 34, "depthwise int8, weights int16";
     /// As `FullyConnectedI8` with `i16` weights.
     FullyConnectedI8W16 = 35, "fully connected int8, weights int16";
+    /// As `ConvI8`, one group, weights packed for dual 16-bit multiplications: see [`crate::kernels::split`].
+    ConvI8Split = 36, "conv2d int8, split weights";
+    /// As `FullyConnectedI8`, weights packed as for `ConvI8Split`.
+    FullyConnectedI8Split = 37, "fully connected int8, split weights";
+    /// As `ConvI8`, one group, weights interleaved by four channels: see [`crate::kernels::quad`].
+    ConvI8Quad = 38, "conv2d int8, quad weights";
+    /// As `FullyConnectedI8`, weights packed as for `ConvI8Quad`.
+    FullyConnectedI8Quad = 39, "fully connected int8, quad weights";
+    /// [`ConvAddI8`], weights as for `ConvI8`.
+    ConvAddI8 = 40, "conv2d and add int8";
+    /// [`ConvAddI8`], weights as for `ConvI8Split`.
+    ConvAddI8Split = 41, "conv2d and add int8, split weights";
+    /// [`ConvAddI8`], weights as for `ConvI8Quad`.
+    ConvAddI8Quad = 42, "conv2d and add int8, quad weights";
 }
 
 impl OpCode {

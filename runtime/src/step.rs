@@ -3,6 +3,7 @@
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::Geometry;
+use crate::kernels::scratch::{self, Form};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// A step record, split into its parts.
@@ -29,6 +30,8 @@ enum Place {
     Apart,
     /// They are apart or the same.
     InPlace,
+    /// They are apart or begin at the same byte.
+    SameStart,
 }
 
 impl<'p> Step<'p> {
@@ -55,10 +58,24 @@ impl<'p> Step<'p> {
                 .wrapping_mul(width)
         };
         let weights = |span: Span, size: u64| u64::from(span.len.get()) / size;
+        // Packed weights are filled up; the multiplications that count are those of the true channels and taps.
+        let one_group = |w: &Window| conv_weights(w, 1).unwrap_or(0);
         let macs = match self.code {
             O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size()))
+            }
+            O::ConvI8Split | O::ConvI8Quad => {
+                let p = self.parameters::<format::ConvI8>();
+                p.map(|p| pixels(&p.window) * one_group(&p.window))
+            }
+            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad => {
+                let p = self.parameters::<format::ConvAddI8>();
+                p.map(|p| pixels(&p.conv.window) * one_group(&p.conv.window))
+            }
+            O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
+                let p = self.parameters::<format::FullyConnectedI8>();
+                p.map(|p| product(&p.shape).unwrap_or(0))
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.parameters::<format::ConvF32>();
@@ -83,17 +100,16 @@ impl<'p> Step<'p> {
         match self.code {
             O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
                 let p = self.record::<format::ConvI8>()?;
-                self.operands(limits, 1, 1, Place::Apart)?;
-                self.conv(&p.window, p.groups.get(), 1)?;
-                int8(&p.int8)?;
-                let channels = p.window.output[2].get().into();
-                limits.constant(
-                    p.weights,
-                    conv_weights(&p.window, p.groups.get())?,
-                    self.weight_size(),
-                )?;
-                limits.constant(p.bias, channels, 4)?;
-                limits.constant(p.multipliers, channels, 4)
+                self.conv_i8(limits, p, false)
+            }
+            O::ConvI8Split | O::ConvI8Quad => {
+                let p = self.record::<format::ConvI8>()?;
+                self.conv_i8(limits, p, false)
+            }
+            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad => {
+                let p = self.record::<format::ConvAddI8>()?;
+                self.conv_i8(limits, &p.conv, true)?;
+                int8(&p.residual.int8)
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.record::<format::ConvF32>()?;
@@ -110,6 +126,20 @@ impl<'p> Step<'p> {
                 limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
                 limits.constant(p.bias, p.shape[2].get().into(), 4)?;
                 limits.constant(p.multipliers, p.shape[2].get().into(), 4)
+            }
+            O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
+                let p = self.record::<format::FullyConnectedI8>()?;
+                self.operands(limits, 1, 1, Place::Apart)?;
+                self.dense(&p.shape, 1)?;
+                int8(&p.int8)?;
+                let [_, inputs, outputs] = p.shape.map(|d| u64::from(d.get()));
+                self.packed(
+                    limits,
+                    [inputs, outputs],
+                    [p.weights, p.bias, p.multipliers],
+                )?;
+                let needed = scratch::dense(self.form(), inputs as usize);
+                self.scratch(limits, p.scratch, needed)
             }
             O::FullyConnectedF32 => {
                 let p = self.record::<format::FullyConnectedF32>()?;
@@ -153,8 +183,17 @@ impl<'p> Step<'p> {
                 self.operands(limits, 4, 4, Place::InPlace)?;
                 self.same_length()
             }
-            O::SoftmaxI8 => self.softmax(limits, 1),
-            O::SoftmaxF32 => self.softmax(limits, 4),
+            O::SoftmaxI8 => {
+                let p = self.record::<format::SoftmaxI8>()?;
+                limits.constant(p.table, 256, 4)?;
+                positive(p.output_scale.get())?;
+                byte(p.output_zero_point.get())?;
+                self.softmax(limits, p.row.get(), 1)
+            }
+            O::SoftmaxF32 => {
+                let p = self.record::<format::SoftmaxF32>()?;
+                self.softmax(limits, p.row.get(), 4)
+            }
             O::TransposeI8 => self.transpose(limits, 1),
             O::TransposeF32 => self.transpose(limits, 4),
             O::PadI8 => self.pad(limits, 1),
@@ -190,7 +229,87 @@ impl<'p> Step<'p> {
         limits.arena(self.input, input_size)?;
         limits.arena(self.output, output_size)?;
         let same = self.input.offset == self.output.offset && self.input.len == self.output.len;
-        if overlap(self.input, self.output) && !(place == Place::InPlace && same) {
+        let allowed = match place {
+            Place::Apart => false,
+            Place::InPlace => same,
+            Place::SameStart => self.input.offset == self.output.offset,
+        };
+        if overlap(self.input, self.output) && !allowed {
+            return Err(StepError::Overlap);
+        }
+        Ok(())
+    }
+
+    /// An int8 convolution, with or without a residual in its output.
+    fn conv_i8(&self, limits: &Limits, p: &format::ConvI8, adds: bool) -> Check {
+        self.conv(&p.window, p.groups.get(), 1)?;
+        int8(&p.int8)?;
+        let channels = p.window.output[2].get().into();
+        let weights = conv_weights(&p.window, p.groups.get())?;
+        let form = self.form();
+        if form == Form::Plain {
+            limits.constant(p.weights, weights, self.weight_size())?;
+            limits.constant(p.bias, channels, 4)?;
+            limits.constant(p.multipliers, channels, 4)?;
+        } else {
+            let taps = weights.checked_div(channels).ok_or(StepError::Parameter)?;
+            self.packed(limits, [taps, channels], [p.weights, p.bias, p.multipliers])?;
+        }
+        let geometry = Geometry::new(&p.window).ok_or(StepError::Parameter)?;
+        let depthwise = matches!(self.code, OpCode::DepthwiseI8 | OpCode::DepthwiseI8W16);
+        let needed = if depthwise {
+            scratch::depthwise(&geometry)
+        } else {
+            scratch::conv(form, &geometry, adds)
+        };
+        let plain = form == Form::Plain && !adds;
+        if plain && p.scratch.len.get() == 0 {
+            return self.operands(limits, 1, 1, Place::Apart);
+        }
+        if !depthwise && p.groups.get() != 1 || self.weight_size() != 1 {
+            return Err(StepError::Parameter);
+        }
+        let place = match (depthwise, geometry.pointwise(), adds) {
+            (true, _, _) | (_, true, false) => Place::SameStart,
+            _ => Place::Apart,
+        };
+        self.operands(limits, 1, 1, place)?;
+        self.scratch(limits, p.scratch, needed)
+    }
+
+    /// Packed weights of `[taps, channels]`, biases and multipliers.
+    fn packed(&self, limits: &Limits, [taps, channels]: [u64; 2], spans: [Span; 3]) -> Check {
+        let [weights, bias, multipliers] = spans;
+        let channels = channels.next_multiple_of(4);
+        let (taps, size) = match self.form() {
+            Form::Split => (taps.next_multiple_of(4), 2),
+            // Two channels share 16 bits.
+            _ => (taps, 2),
+        };
+        limits.constant(weights, times(taps, channels)? / 2, size)?;
+        limits.constant(bias, channels, 4)?;
+        limits.constant(multipliers, channels, 4)
+    }
+
+    fn form(&self) -> Form {
+        use OpCode as O;
+        match self.code {
+            O::ConvI8Split | O::ConvAddI8Split | O::FullyConnectedI8Split => Form::Split,
+            O::ConvI8Quad | O::ConvAddI8Quad | O::FullyConnectedI8Quad => Form::Quad,
+            _ => Form::Plain,
+        }
+    }
+
+    /// Working memory: of the length needed, and apart from input and output.
+    fn scratch(&self, limits: &Limits, span: Span, needed: Option<usize>) -> Check {
+        if needed != Some(span.len.get() as usize) {
+            return Err(StepError::Scratch);
+        }
+        if needed == Some(0) {
+            return Ok(());
+        }
+        limits.arena(span, 4)?;
+        if overlap(span, self.input) || overlap(span, self.output) {
             return Err(StepError::Overlap);
         }
         Ok(())
@@ -278,17 +397,10 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
-    fn softmax(&self, limits: &Limits, size: usize) -> Check {
-        let p = self.record::<format::Softmax>()?;
+    fn softmax(&self, limits: &Limits, row: u32, size: usize) -> Check {
         self.operands(limits, size, size, Place::InPlace)?;
         self.same_length()?;
-        if size == 1 {
-            positive(p.input_scale.get())?;
-            positive(p.output_scale.get())?;
-            byte(p.input_zero_point.get())?;
-            byte(p.output_zero_point.get())?;
-        }
-        let row = u64::from(p.row.get()) * size as u64;
+        let row = u64::from(row) * size as u64;
         if u64::from(self.input.len.get()).checked_rem(row) != Some(0) {
             return Err(StepError::Length);
         }

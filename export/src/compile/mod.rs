@@ -4,9 +4,13 @@
 //! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
 mod emit;
+mod facts;
 mod image;
+mod layers;
 mod layout;
 mod memory;
+mod packing;
+mod residual;
 mod storage;
 mod weights;
 
@@ -16,17 +20,47 @@ pub use layout::transpose_data as transpose;
 use crate::graph::{Graph, Quantization};
 use crate::host::{HostError, Runner};
 use kinglet::format::DType;
+use kinglet::kernels::scratch::Form;
 use serde::Serialize;
 
-/// What to compile for.
+/// What to compile for: how weights are packed and what runs in place. Every runtime runs every plan, with the same
+/// bytes; a plan for another target is only slower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// Runs everywhere; what this machine uses.
+    /// This machine.
     #[default]
     Host,
-    /// Cortex-M4 with single-precision FPU. For now the same plan as for the host.
+    /// Cortex-M0, M0+ and M23.
+    CortexM0,
+    /// Cortex-M3, and other Armv7-M cores without DSP instructions or FPU.
+    CortexM3,
+    /// Cortex-M4 with single-precision FPU.
     CortexM4f,
+    /// Cortex-M7.
+    CortexM7,
+    /// Cortex-M33 with DSP instructions and FPU.
+    CortexM33,
+    /// Cortex-M55 and M85 with Helium.
+    CortexM55,
+    /// RISC-V without floating point.
+    Riscv32imc,
+}
+
+impl Target {
+    /// How int8 layers' weights are stored.
+    fn form(self) -> Form {
+        match self {
+            Target::Host | Target::CortexM55 => Form::Plain,
+            Target::CortexM4f | Target::CortexM7 | Target::CortexM33 => Form::Split,
+            Target::CortexM0 | Target::CortexM3 | Target::Riscv32imc => Form::Quad,
+        }
+    }
+
+    /// Whether convolutions use working memory, run in place and add residuals.
+    fn patches(self) -> bool {
+        self != Target::Host
+    }
 }
 
 /// Choices of the compiler.
@@ -162,7 +196,7 @@ const SELF_TEST_SEED: u32 = 0x4b69_6e67;
 /// See [`CompileError`]; each names the node.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
     let arranged = layout::arrange(graph);
-    let emitted = emit::emit(&arranged)?;
+    let emitted = emit::emit(&arranged, options.target)?;
     let arena_len = emitted.arena_len;
     let unproven = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, 0));
     let digest = Runner::new(&unproven)?.self_test_digest(SELF_TEST_SEED)?;

@@ -1,5 +1,6 @@
 //! Which values share memory: reshapes are views, element-wise steps run in place.
 
+use super::layers::Layers;
 use super::memory::Buffer;
 use crate::graph::{Binary, DType, Graph, Node, Op, Value, ValueId};
 use std::collections::HashMap;
@@ -20,15 +21,19 @@ pub(super) struct Storage {
     pub(super) buffers: Vec<Buffer>,
     /// The buffer of each value that is no constant.
     pub(super) buffer_of: HashMap<ValueId, usize>,
+    /// The buffer of each node's working memory.
+    pub(super) scratch_of: HashMap<usize, usize>,
 }
 
 impl Storage {
-    /// Reshapes share their operand's buffer; element-wise steps overwrite an operand that nobody needs afterwards.
-    pub(super) fn plan(graph: &Graph) -> Storage {
+    /// Reshapes share their operand's buffer; element-wise steps, and the layers that can, overwrite an operand that
+    /// nobody needs afterwards.
+    pub(super) fn plan(graph: &Graph, layers: &Layers) -> Storage {
         let end = graph.nodes.len();
         let mut storage = Storage {
             buffers: Vec::new(),
             buffer_of: HashMap::new(),
+            scratch_of: HashMap::new(),
         };
         for &id in &graph.inputs {
             storage.add(graph, id, 0);
@@ -52,21 +57,44 @@ impl Storage {
             storage.buffers[storage.buffer_of[id]].last = last[id.0];
         }
         for (t, node) in graph.nodes.iter().enumerate() {
-            let shared = match node.op {
-                Op::Reshape => storage.buffer_of.get(&node.inputs[0]).copied(),
-                _ => storage.overwritten(graph, node, t),
+            if layers.residuals.values().any(|&add| add == t) {
+                continue;
+            }
+            let layer = layers.layers.get(&t);
+            let (shared, output) = match layers.residuals.get(&t) {
+                Some(&add) => {
+                    let add = &graph.nodes[add];
+                    let mut operands = add.inputs.iter().filter(|&&id| id != node.output);
+                    let other = operands.next().and_then(|id| storage.buffer_of.get(id));
+                    (other.copied(), add.output)
+                }
+                None if node.op == Op::Reshape => {
+                    (storage.buffer_of.get(&node.inputs[0]).copied(), node.output)
+                }
+                None if layer.is_some_and(|l| l.in_place) => {
+                    (storage.free_after(graph, node, 0, t), node.output)
+                }
+                None => (storage.overwritten(graph, node, t), node.output),
             };
             match shared {
                 Some(buffer) => {
-                    storage.buffer_of.insert(node.output, buffer);
+                    storage.buffer_of.insert(output, buffer);
                 }
-                None => storage.add(graph, node.output, t),
+                None => storage.add(graph, output, t),
             }
-            for id in node.inputs.iter().chain([&node.output]) {
+            for id in node.inputs.iter().chain([&output]) {
                 if let Some(&buffer) = storage.buffer_of.get(id) {
                     let b = &mut storage.buffers[buffer];
                     b.last = b.last.max(last[id.0]).max(t);
                 }
+            }
+            if let Some(layer) = layer.filter(|layer| layer.scratch > 0) {
+                storage.scratch_of.insert(t, storage.buffers.len());
+                storage.buffers.push(Buffer {
+                    len: layer.scratch,
+                    first: t,
+                    last: t,
+                });
             }
         }
         storage
@@ -92,17 +120,23 @@ impl Storage {
             Op::Binary { .. } => &[0],
             _ => return None,
         };
-        candidates.iter().find_map(|&i| {
-            let id = node.inputs[i];
-            let &buffer = self.buffer_of.get(&id)?;
-            let others = node.inputs.iter().enumerate().filter(|&(j, _)| j != i);
-            let shared = others
-                .filter_map(|(_, id)| self.buffer_of.get(id))
-                .any(|&b| b == buffer);
-            let needed_later = self.buffers[buffer].last > t;
-            (!shared && !needed_later && bytes(&graph[id]) == bytes(&graph[node.output]))
-                .then_some(buffer)
-        })
+        let mut whole = candidates
+            .iter()
+            .filter(|&&i| bytes(&graph[node.inputs[i]]) == bytes(&graph[node.output]));
+        whole.find_map(|&i| self.free_after(graph, node, i, t))
+    }
+
+    /// The buffer of operand `i`, if the result fits and nobody needs it after step `t`.
+    fn free_after(&self, graph: &Graph, node: &Node, i: usize, t: usize) -> Option<usize> {
+        let id = node.inputs[i];
+        let &buffer = self.buffer_of.get(&id)?;
+        let others = node.inputs.iter().enumerate().filter(|&(j, _)| j != i);
+        let shared = others
+            .filter_map(|(_, id)| self.buffer_of.get(id))
+            .any(|&b| b == buffer);
+        let needed_later = self.buffers[buffer].last > t;
+        (!shared && !needed_later && bytes(&graph[id]) >= bytes(&graph[node.output]))
+            .then_some(buffer)
     }
 }
 
@@ -152,13 +186,13 @@ mod tests {
     fn a_chain_runs_in_one_buffer() {
         let g = graph(3, [3, 3]);
         // Both operands of the sum are the same value: its result needs a place of its own.
-        assert_eq!(Storage::plan(&g).buffers.len(), 2);
+        assert_eq!(Storage::plan(&g, &Layers::default()).buffers.len(), 2);
     }
 
     #[test]
     fn a_value_that_is_needed_later_is_not_overwritten() {
         let g = graph(2, [0, 2]);
-        let storage = Storage::plan(&g);
+        let storage = Storage::plan(&g, &Layers::default());
         assert_ne!(
             storage.buffer_of[&ValueId(0)],
             storage.buffer_of[&ValueId(1)]
@@ -170,7 +204,7 @@ mod tests {
     fn an_output_is_not_overwritten() {
         let mut g = graph(2, [1, 2]);
         g.outputs.push(ValueId(1));
-        let storage = Storage::plan(&g);
+        let storage = Storage::plan(&g, &Layers::default());
         assert_ne!(
             storage.buffer_of[&ValueId(1)],
             storage.buffer_of[&ValueId(2)]

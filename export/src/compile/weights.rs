@@ -105,6 +105,11 @@ pub(super) fn function(unary: Unary) -> impl Fn(f32) -> f32 {
     }
 }
 
+/// `e^(−i·scale)` for each distance `i` between two int8 values.
+pub(super) fn exponentials(scale: f32) -> [f32; 256] {
+    std::array::from_fn(|i| (-(i as f64) * f64::from(scale)).exp() as f32)
+}
+
 /// Output byte for each input byte (indexed as unsigned); `input_signed`/`output_signed` say what the bytes are.
 pub(super) fn table(
     x: Affine,

@@ -126,8 +126,9 @@ impl Arithmetic for Float<'_> {
     }
 }
 
+/// `sum` and the products of `x` and `w`.
 #[inline(always)]
-fn dot<A: Arithmetic>(
+pub(super) fn dot<A: Arithmetic>(
     a: &A,
     sum: A::Accumulator,
     x: &[A::Element],

@@ -6,9 +6,14 @@
 
 mod conv;
 mod elementwise;
+mod io;
 mod movement;
+pub mod patch;
 mod pool;
+pub mod quad;
+pub mod scratch;
 mod softmax;
+pub mod split;
 #[cfg(test)]
 mod testing;
 
@@ -17,6 +22,7 @@ pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
+pub use io::Io;
 pub use movement::{pad, place, transpose};
 pub use pool::{average_pool, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
@@ -92,6 +98,15 @@ impl Geometry {
             dilation: two(window.dilation)?,
             pad: window.pad.map(|v| v.get().into()),
         })
+    }
+
+    /// Whether each output pixel depends on the input pixel at the same place only.
+    pub fn pointwise(&self) -> bool {
+        let ones = |a: [NonZeroUsize; 2]| a == [NonZeroUsize::MIN; 2];
+        ones(self.kernel)
+            && ones(self.stride)
+            && self.pad == [0; 2]
+            && self.input.first_chunk::<2>() == self.output.first_chunk::<2>()
     }
 
     /// Which rows of the kernel meet the input for output row `y`.

@@ -24,30 +24,27 @@ pub fn softmax_f32(y: &mut [f32], row: usize) -> Option<()> {
     Some(())
 }
 
-/// Int8 softmax, in place: dequantise (`input` is scale and zero point), softmax in single precision, quantise.
+/// Int8 softmax, in place. `table[i]` is `e^(−i·input scale)`: what an element that lies `i` below the row's greatest
+/// weighs. Weights are added in row order, in single precision.
 #[inline(never)]
 pub fn softmax_i8(
     y: &mut [i8],
     row: usize,
-    input: (f32, i32),
+    table: &[f32; 256],
     output_scale: f32,
     output: Output,
 ) -> Option<()> {
     if row == 0 {
         return None;
     }
-    let (scale, zero_point) = input;
-    let real = |y: i8| i32::from(y).wrapping_sub(zero_point) as f32 * scale;
     for y in y.chunks_exact_mut(row) {
-        let max = real(
-            y.iter()
-                .fold(i8::MIN, |max, y| if *y > max { *y } else { max }),
-        );
-        // The exponentials are computed twice: keeping them would take four bytes of arena for each output byte.
-        let exp = |y: i8| libm::expf(real(y) - max);
-        let sum = y.iter().fold(0.0, |sum, y| sum + exp(*y));
+        let max = y
+            .iter()
+            .fold(i8::MIN, |max, y| if *y > max { *y } else { max });
+        let weight = |y: i8| table[usize::from(max.wrapping_sub(y) as u8)];
+        let sum = y.iter().fold(0.0, |sum, y| sum + weight(*y));
         for y in y.iter_mut() {
-            *y = output.quantize(exp(*y) / sum / output_scale);
+            *y = output.quantize(weight(*y) / sum / output_scale);
         }
     }
     Some(())
@@ -72,14 +69,9 @@ mod tests {
         let q = [-128i8, -5, 0, 17, 127, 127];
         let mut float = q.map(|q| (i32::from(q) + 5) as f32 * 0.11);
         let mut int8 = q;
+        let table = core::array::from_fn(|i| libm::expf(-(i as f32) * 0.11));
         softmax_f32(&mut float, 6);
-        softmax_i8(
-            &mut int8,
-            6,
-            (0.11, -5),
-            1.0 / 256.0,
-            Output::saturating(-128),
-        );
+        softmax_i8(&mut int8, 6, &table, 1.0 / 256.0, Output::saturating(-128));
         let rounded = float.map(|p| Output::saturating(-128).quantize(p * 256.0));
         assert_eq!(int8, rounded);
     }

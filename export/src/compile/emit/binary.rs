@@ -7,11 +7,12 @@ use kinglet::format::{self, OpCode, Span};
 
 impl Emitter<'_> {
     pub(super) fn binary(&mut self, node: &Node, op: Binary, clamp: Clamp) -> Result<()> {
-        let output = self.value(node.output).clone();
-        let whole =
-            |e: &Self, id: ValueId| e.spans.contains_key(&id) && e.value(id).len() == output.len();
+        let output = self.facts.value(node.output).clone();
+        let whole = |e: &Self, id: ValueId| {
+            e.spans.contains_key(&id) && e.facts.value(id).len() == output.len()
+        };
         let [first, second] = node.inputs[..] else {
-            return Err(self.unsupported(node, "two operands expected"));
+            return Err(self.facts.unsupported(node, "two operands expected"));
         };
         let in_place_second = || {
             self.spans.get(&second).map(|s| s.offset)
@@ -25,7 +26,7 @@ impl Emitter<'_> {
             (first, second)
         };
         if !whole(self, a) {
-            return Err(self.unsupported(
+            return Err(self.facts.unsupported(
                 node,
                 "both operands would have to be broadcast; expand one of them first",
             ));
@@ -40,7 +41,7 @@ impl Emitter<'_> {
                 (Binary::Sub, true) => return self.subtract_from(node, operand, input, clamp),
                 (Binary::Div, false) => OpCode::DivF32,
                 (Binary::Div, true) => {
-                    return Err(self.unsupported(
+                    return Err(self.facts.unsupported(
                         node,
                         "the dividend must have the result's shape; expand it first",
                     ));
@@ -53,11 +54,11 @@ impl Emitter<'_> {
             return self.push_from(node, input, code, &parameters, true);
         }
         let (qa, qb, y) = (
-            self.affine(node, a)?,
-            self.affine(node, b)?,
-            self.affine(node, node.output)?,
+            self.facts.affine(node, a)?,
+            self.facts.affine(node, b)?,
+            self.facts.affine(node, node.output)?,
         );
-        let int8 = self.int8(node, qa, y, clamp)?;
+        let int8 = self.facts.int8(node, qa, y, clamp)?;
         match op {
             Binary::Add | Binary::Sub => {
                 let mut sum = fixed_sum(qa, qb, y, if op == Binary::Sub { -1.0 } else { 1.0 });
@@ -85,9 +86,9 @@ impl Emitter<'_> {
                 };
                 self.push_from(node, input, OpCode::MulI8, &parameters, true)
             }
-            Binary::Div => {
-                Err(self.unsupported(node, "int8 division; multiply by the reciprocal instead"))
-            }
+            Binary::Div => Err(self
+                .facts
+                .unsupported(node, "int8 division; multiply by the reciprocal instead")),
         }
     }
 
@@ -99,7 +100,7 @@ impl Emitter<'_> {
         x: Span,
         clamp: Clamp,
     ) -> Result<()> {
-        let elements = self.u32(node, self.value(node.output).len())?;
+        let elements = self.facts.u32(node, self.facts.value(node.output).len())?;
         let minus = format::Operand {
             constant: 1.into(),
             span: self.image.data(&[-1.0f32]),
@@ -125,7 +126,7 @@ impl Emitter<'_> {
 
     /// How the second operand of shape `b` meets a first operand of shape `whole`.
     fn operand(&mut self, node: &Node, id: ValueId, whole: &[usize]) -> Result<format::Operand> {
-        let value = self.value(id);
+        let value = self.facts.value(id);
         let mut shape = vec![1; whole.len().saturating_sub(value.shape.len())];
         shape.extend(&value.shape);
         // Broadcast axes inside give the repetition; those outside the period; between them all must be whole.
@@ -143,7 +144,7 @@ impl Emitter<'_> {
                 "shape {:?} cannot be broadcast to {whole:?} in one step",
                 value.shape
             );
-            return Err(self.unsupported(node, reason));
+            return Err(self.facts.unsupported(node, reason));
         }
         let (data, inner) = match &value.data {
             // Costs flash, but runs.
@@ -151,11 +152,15 @@ impl Emitter<'_> {
             data => (data.clone(), inner),
         };
         let repeat: usize = whole[whole.len() - inner..].iter().product();
-        let repeat = self.u32(node, repeat)?;
+        let repeat = self.facts.u32(node, repeat)?;
         let (constant, span) = match data {
             Some(Data::F32(data)) => (1, self.image.data(&data)),
             Some(Data::I8(data)) => (1, self.image.data(&data)),
-            Some(_) => return Err(self.unsupported(node, "a constant operand must be f32 or int8")),
+            Some(_) => {
+                return Err(self
+                    .facts
+                    .unsupported(node, "a constant operand must be f32 or int8"));
+            }
             None => (0, self.span(node, id)?),
         };
         Ok(format::Operand {

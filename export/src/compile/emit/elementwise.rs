@@ -1,13 +1,13 @@
 //! Functions of one tensor: pooling, element-wise functions, softmax.
 
 use super::{Emitter, Result};
-use crate::compile::weights::{Affine, function, table};
+use crate::compile::weights::{Affine, exponentials, function, table};
 use crate::graph::{Clamp, DType, Node, Pool, Unary, Window};
 use kinglet::format::{self, OpCode};
 
 impl Emitter<'_> {
     pub(super) fn pool(&mut self, node: &Node, pool: Pool, window: &Window) -> Result<()> {
-        let float = self.value(node.inputs[0]).dtype == DType::F32;
+        let float = self.facts.value(node.inputs[0]).dtype == DType::F32;
         let divisor = match pool {
             Pool::Average {
                 count_include_pad: true,
@@ -22,8 +22,8 @@ impl Emitter<'_> {
             (none, none)
         } else {
             (
-                self.affine(node, node.inputs[0])?,
-                self.affine(node, node.output)?,
+                self.facts.affine(node, node.inputs[0])?,
+                self.facts.affine(node, node.output)?,
             )
         };
         let code = match (pool, float) {
@@ -32,21 +32,23 @@ impl Emitter<'_> {
             (Pool::Max, true) => OpCode::MaxPoolF32,
             (Pool::Max, false) if x == y => OpCode::MaxPoolI8,
             (Pool::Max, false) => {
-                return Err(self.unsupported(node, "input and output quantisation differ"));
+                return Err(self
+                    .facts
+                    .unsupported(node, "input and output quantisation differ"));
             }
         };
         let parameters = format::Pool {
-            window: self.window(node, window)?,
-            divisor: self.u32(node, divisor)?,
+            window: self.facts.window(node, window)?,
+            divisor: self.facts.u32(node, divisor)?,
             input_scale: x.scale.into(),
             output_scale: y.scale.into(),
-            int8: self.int8(node, x, y, Clamp::NONE)?,
+            int8: self.facts.int8(node, x, y, Clamp::NONE)?,
         };
         self.push(node, code, &parameters)
     }
 
     pub(super) fn unary(&mut self, node: &Node, unary: Unary) -> Result<()> {
-        if self.value(node.inputs[0]).dtype != DType::F32 {
+        if self.facts.value(node.inputs[0]).dtype != DType::F32 {
             return self.lookup(node, function(unary));
         }
         let (code, alpha, beta) = match unary {
@@ -69,46 +71,32 @@ impl Emitter<'_> {
 
     pub(super) fn lookup(&mut self, node: &Node, f: impl Fn(f32) -> f32) -> Result<()> {
         let (x, y) = (
-            self.affine(node, node.inputs[0])?,
-            self.affine(node, node.output)?,
+            self.facts.affine(node, node.inputs[0])?,
+            self.facts.affine(node, node.output)?,
         );
-        let signed = |id| self.value(id).dtype == DType::I8;
+        let signed = |id| self.facts.value(id).dtype == DType::I8;
         let bytes = table(x, signed(node.inputs[0]), y, signed(node.output), f);
         let table = self.image.data(&bytes);
         self.push(node, OpCode::LookupI8, &format::LookupI8 { table })
     }
 
     pub(super) fn softmax(&mut self, node: &Node, axis: usize) -> Result<()> {
-        let value = self.value(node.inputs[0]);
-        let row = value.shape[axis];
-        let float = value.dtype == DType::F32;
-        let none = Affine {
-            scale: 1.0,
-            zero_point: 0,
-        };
-        let (x, y) = if float {
-            (none, none)
-        } else {
-            (
-                self.affine(node, node.inputs[0])?,
-                self.affine(node, node.output)?,
-            )
-        };
-        let parameters = format::Softmax {
-            row: self.u32(node, row)?,
-            input_scale: x.scale.into(),
-            input_zero_point: x.zero_point.into(),
+        let value = self.facts.value(node.inputs[0]);
+        let row = self.facts.u32(node, value.shape[axis])?;
+        if value.dtype == DType::F32 {
+            return self.push(node, OpCode::SoftmaxF32, &format::SoftmaxF32 { row });
+        }
+        let (x, y) = (
+            self.facts.affine(node, node.inputs[0])?,
+            self.facts.affine(node, node.output)?,
+        );
+        let table = self.image.data(&exponentials(x.scale));
+        let parameters = format::SoftmaxI8 {
+            row,
+            table,
             output_scale: y.scale.into(),
             output_zero_point: y.zero_point.into(),
         };
-        self.push(
-            node,
-            if float {
-                OpCode::SoftmaxF32
-            } else {
-                OpCode::SoftmaxI8
-            },
-            &parameters,
-        )
+        self.push(node, OpCode::SoftmaxI8, &parameters)
     }
 }

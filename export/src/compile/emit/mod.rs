@@ -5,14 +5,17 @@ mod elementwise;
 mod layers;
 mod movement;
 
+use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
+use super::layers::{Layer, choose};
 use super::layout::Arranged;
 use super::memory;
+use super::residual::Residuals;
 use super::storage::{Storage, bytes};
 use super::weights::Affine;
-use super::{CompileError, StepInfo};
-use crate::graph::{Clamp, DType, Graph, Node, Op, Value, ValueId, Window};
-use crate::passes::{macs, op_name};
+use super::{CompileError, StepInfo, Target};
+use crate::graph::{Clamp, DType, Graph, Node, Op, Value, ValueId};
+use crate::passes::macs;
 use kinglet::format::{self, MAX_RANK, OpCode, Span};
 use std::collections::{HashMap, HashSet};
 use zerocopy::{Immutable, IntoBytes};
@@ -27,7 +30,10 @@ pub(super) struct Emitted {
 }
 
 struct Emitter<'g> {
-    graph: &'g Graph,
+    facts: Facts<'g>,
+    layers: HashMap<usize, Layer>,
+    residuals: Residuals,
+    scratch: HashMap<usize, Span>,
     permutations: &'g HashMap<ValueId, Vec<usize>>,
     reordered: &'g HashSet<ValueId>,
     spans: HashMap<ValueId, Span>,
@@ -35,13 +41,13 @@ struct Emitter<'g> {
     steps: Vec<StepInfo>,
 }
 
-type Result<T> = std::result::Result<T, CompileError>;
-
 /// Emits all steps of a channels-last graph.
-pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
+pub(super) fn emit(arranged: &Arranged, target: Target) -> Result<Emitted> {
     let graph = &arranged.graph;
     check_border(graph)?;
-    let storage = Storage::plan(graph);
+    let facts = Facts { graph };
+    let layers = choose(facts, target)?;
+    let storage = Storage::plan(graph, &layers);
     let placement = memory::place(&storage.buffers);
     if u32::try_from(placement.arena_len).is_err() {
         let name = graph.name.clone();
@@ -57,8 +63,15 @@ pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
             Span::new(placement.offsets[buffer] as u32, bytes(&graph[id]) as u32),
         )
     });
+    let scratch = storage.scratch_of.iter().map(|(&t, &buffer)| {
+        let len = storage.buffers[buffer].len;
+        (t, Span::new(placement.offsets[buffer] as u32, len as u32))
+    });
     let mut emitter = Emitter {
-        graph,
+        facts,
+        scratch: scratch.collect(),
+        layers: layers.layers,
+        residuals: layers.residuals,
         permutations: &arranged.permutations,
         reordered: &arranged.reordered,
         spans: spans.collect(),
@@ -66,9 +79,14 @@ pub(super) fn emit(arranged: &Arranged) -> Result<Emitted> {
         steps: Vec::new(),
     };
     let mut first_step = Vec::new();
-    for node in &graph.nodes {
+    let added: HashSet<usize> = emitter.residuals.values().copied().collect();
+    for (t, node) in graph.nodes.iter().enumerate() {
         first_step.push(emitter.steps.len());
-        emitter.node(node)?;
+        match emitter.layers.remove(&t) {
+            Some(layer) => emitter.layer(t, node, layer)?,
+            None if added.contains(&t) => {}
+            None => emitter.node(node)?,
+        }
     }
     for (ids, is_input) in [(&graph.inputs, true), (&graph.outputs, false)] {
         for &id in ids {
@@ -142,82 +160,30 @@ impl Emitter<'_> {
             } => self.pad(node, before, after, *value),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Quantize => {
-                let y = self.affine(node, node.output)?;
-                self.require(node, DType::I8, node.output)?;
+                let y = self.facts.affine(node, node.output)?;
+                self.facts.require(node, DType::I8, node.output)?;
                 self.push(node, OpCode::Quantize, &affine_record(y))
             }
             Op::Dequantize => {
-                let x = self.affine(node, node.inputs[0])?;
-                self.require(node, DType::I8, node.inputs[0])?;
+                let x = self.facts.affine(node, node.inputs[0])?;
+                self.facts.require(node, DType::I8, node.inputs[0])?;
                 self.push(node, OpCode::Dequantize, &affine_record(x))
             }
             Op::Requantize => self.lookup(node, |x| x),
-            Op::BatchNorm { .. } => {
-                Err(self.unsupported(node, "batch normalisation was not folded"))
-            }
-        }
-    }
-
-    fn unsupported(&self, node: &Node, reason: impl Into<String>) -> CompileError {
-        CompileError::Unsupported {
-            node: node.name.clone(),
-            operator: op_name(&node.op),
-            reason: reason.into(),
-        }
-    }
-
-    fn value(&self, id: ValueId) -> &Value {
-        &self.graph[id]
-    }
-
-    fn require(&self, node: &Node, dtype: DType, id: ValueId) -> Result<()> {
-        let value = self.value(id);
-        if value.dtype == dtype {
-            return Ok(());
-        }
-        Err(self.unsupported(
-            node,
-            format!(
-                "`{}` has element type {:?}, {dtype:?} expected",
-                value.name, value.dtype
-            ),
-        ))
-    }
-
-    fn affine(&self, node: &Node, id: ValueId) -> Result<Affine> {
-        match &self.value(id).quantization {
-            Some(q) if q.scales.len() == 1 => Ok(Affine {
-                scale: q.scales[0],
-                zero_point: q.zero_point,
-            }),
-            _ => Err(self.unsupported(
-                node,
-                format!("`{}` has no per-tensor quantisation", self.value(id).name),
-            )),
+            Op::BatchNorm { .. } => Err(self
+                .facts
+                .unsupported(node, "batch normalisation was not folded")),
         }
     }
 
     fn span(&self, node: &Node, id: ValueId) -> Result<Span> {
         let missing = || {
-            self.unsupported(
+            self.facts.unsupported(
                 node,
-                format!("operand `{}` is a constant", self.value(id).name),
+                format!("operand `{}` is a constant", self.facts.value(id).name),
             )
         };
         self.spans.get(&id).copied().ok_or_else(missing)
-    }
-
-    fn int8(&self, node: &Node, x: Affine, y: Affine, clamp: Clamp) -> Result<format::Int8> {
-        let (min, max) = y.bounds(clamp);
-        if i8::try_from(y.zero_point).is_err() || i8::try_from(x.zero_point).is_err() {
-            return Err(self.unsupported(node, "a zero point is not an int8"));
-        }
-        Ok(format::Int8 {
-            input_zero_point: x.zero_point.into(),
-            output_zero_point: y.zero_point.into(),
-            min: min.into(),
-            max: max.into(),
-        })
     }
 
     /// Emits a step from the node's first operand to its output.
@@ -239,71 +205,42 @@ impl Emitter<'_> {
         parameters: &(impl IntoBytes + Immutable),
         complete: bool,
     ) -> Result<()> {
-        let output = self.span(node, node.output)?;
+        self.push_to(node, input, node.output, code, parameters, complete)
+    }
+
+    fn push_to(
+        &mut self,
+        node: &Node,
+        input: Span,
+        result: ValueId,
+        code: OpCode,
+        parameters: &(impl IntoBytes + Immutable),
+        complete: bool,
+    ) -> Result<()> {
+        let output = self.span(node, result)?;
         self.image.step(code, input, output, parameters);
-        let value = self.value(node.output);
-        let dtype = border_type(value)
-            .ok_or_else(|| self.unsupported(node, "an integer tensor is computed"))?;
+        let value = self.facts.value(result);
+        let dtype = border_type(value).ok_or_else(|| {
+            self.facts
+                .unsupported(node, "an integer tensor is computed")
+        })?;
         self.steps.push(StepInfo {
             name: node.name.clone(),
             operator: code.name(),
             output: value.name.clone(),
             shape: value.shape.clone(),
-            permutation: self.permutations.get(&node.output).cloned(),
+            permutation: self.permutations.get(&result).cloned(),
             complete,
-            reordered: self.reordered.contains(&node.output),
+            reordered: self.reordered.contains(&result),
             dtype,
             quantization: value.quantization.clone(),
-            macs: macs(self.graph, node),
+            macs: macs(self.facts.graph, node),
         });
         Ok(())
     }
 
-    fn window(&self, node: &Node, window: &Window) -> Result<format::Window> {
-        let (x, y) = (
-            &self.value(node.inputs[0]).shape,
-            &self.value(node.output).shape,
-        );
-        let three = |s: &[usize]| -> Result<[zerocopy::little_endian::U32; 3]> {
-            Ok([
-                self.u32(node, s[1])?,
-                self.u32(node, s[2])?,
-                self.u32(node, s[3])?,
-            ])
-        };
-        let two = |what, a: [usize; 2]| -> Result<[zerocopy::little_endian::U16; 2]> {
-            let fit = |value| {
-                let name = node.name.clone();
-                u16::try_from(value).map_err(|_| CompileError::TooLarge {
-                    node: name,
-                    what,
-                    value,
-                })
-            };
-            Ok([fit(a[0])?.into(), fit(a[1])?.into()])
-        };
-        Ok(format::Window {
-            batch: self.u32(node, x[0])?,
-            input: three(x)?,
-            output: three(y)?,
-            kernel: two("kernel size", window.kernel)?,
-            stride: two("stride", window.strides)?,
-            dilation: two("dilation", window.dilations)?,
-            pad: two("padding", [window.pads[0], window.pads[1]])?,
-        })
-    }
-
-    fn u32(&self, node: &Node, value: usize) -> Result<zerocopy::little_endian::U32> {
-        let too_large = |_| CompileError::TooLarge {
-            node: node.name.clone(),
-            what: "dimension",
-            value,
-        };
-        Ok(u32::try_from(value).map_err(too_large)?.into())
-    }
-
     fn border(&mut self, id: ValueId, is_input: bool) -> Result<()> {
-        let value = self.value(id).clone();
+        let value = self.facts.value(id).clone();
         let which = if is_input { "input" } else { "output" };
         let wrong = |reason: &str| CompileError::Border {
             which,

@@ -14,29 +14,29 @@ impl Emitter<'_> {
         fill: usize,
     ) -> Result<[zerocopy::little_endian::U32; MAX_RANK]> {
         let Some(missing) = MAX_RANK.checked_sub(values.len()) else {
-            return Err(self.unsupported(
+            return Err(self.facts.unsupported(
                 node,
                 format!("{} dimensions, at most {MAX_RANK}", values.len()),
             ));
         };
-        let mut dims = [self.u32(node, fill)?; MAX_RANK];
+        let mut dims = [self.facts.u32(node, fill)?; MAX_RANK];
         for (to, &from) in dims[missing..].iter_mut().zip(values) {
-            *to = self.u32(node, from)?;
+            *to = self.facts.u32(node, from)?;
         }
         Ok(dims)
     }
 
     pub(super) fn transpose(&mut self, node: &Node, perm: &[usize]) -> Result<()> {
-        let shape = self.value(node.inputs[0]).shape.clone();
+        let shape = self.facts.value(node.inputs[0]).shape.clone();
         let strides: Vec<usize> = perm
             .iter()
             .map(|&p| shape[p + 1..].iter().product())
             .collect();
         let parameters = format::Transpose {
-            dims: self.dims(node, &self.value(node.output).shape, 1)?,
+            dims: self.dims(node, &self.facts.value(node.output).shape, 1)?,
             strides: self.dims(node, &strides, 0)?,
         };
-        let float = self.value(node.output).dtype == DType::F32;
+        let float = self.facts.value(node.output).dtype == DType::F32;
         self.push(
             node,
             if float {
@@ -55,14 +55,14 @@ impl Emitter<'_> {
         after: &[usize],
         value: f32,
     ) -> Result<()> {
-        let float = self.value(node.output).dtype == DType::F32;
+        let float = self.facts.value(node.output).dtype == DType::F32;
         let fill = if float {
             value.to_le_bytes()
         } else {
-            [self.affine(node, node.output)?.quantize(value) as u8; 4]
+            [self.facts.affine(node, node.output)?.quantize(value) as u8; 4]
         };
         let parameters = format::Pad {
-            dims: self.dims(node, &self.value(node.inputs[0]).shape, 1)?,
+            dims: self.dims(node, &self.facts.value(node.inputs[0]).shape, 1)?,
             before: self.dims(node, before, 0)?,
             after: self.dims(node, after, 0)?,
             value: fill,
@@ -75,17 +75,17 @@ impl Emitter<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &Node, axis: usize) -> Result<()> {
-        let output = self.value(node.output);
+        let output = self.facts.value(node.output);
         let outer: usize = output.shape[..axis].iter().product();
         let stride = bytes(output) / outer.max(1);
         let mut offset = 0;
         for (i, &id) in node.inputs.iter().enumerate() {
             let input = self.span(node, id)?;
-            let block = bytes(self.value(id)) / outer.max(1);
+            let block = bytes(self.facts.value(id)) / outer.max(1);
             let parameters = format::Place {
-                block: self.u32(node, block)?,
-                stride: self.u32(node, stride)?,
-                offset: self.u32(node, offset)?,
+                block: self.facts.u32(node, block)?,
+                stride: self.facts.u32(node, stride)?,
+                offset: self.facts.u32(node, offset)?,
             };
             offset += block;
             self.push_from(

@@ -1,0 +1,230 @@
+//! Int8 convolutions and fully connected layers: which kernel runs them, with which weights and how much working memory.
+
+use super::facts::{Facts, Result};
+use super::packing::{self, Packed, Weights};
+use super::residual::{self, Residuals};
+use super::weights::{fold_zero_point, multipliers};
+use super::{Target, layout::transpose_data};
+use crate::graph::{Clamp, DType, Data, Node, Op};
+use kinglet::format::{self, OpCode};
+use kinglet::kernels::Geometry;
+use kinglet::kernels::scratch::{self, Form};
+use std::collections::HashMap;
+
+/// An int8 layer.
+pub(super) struct Layer {
+    pub(super) code: OpCode,
+    pub(super) int8: format::Int8,
+    pub(super) constants: Packed,
+    /// Bytes of working memory.
+    pub(super) scratch: usize,
+    /// Whether the result may begin where the input begins.
+    pub(super) in_place: bool,
+}
+
+/// All int8 layers, by node, and the convolutions that add a residual.
+#[derive(Default)]
+pub(super) struct Layers {
+    pub(super) layers: HashMap<usize, Layer>,
+    pub(super) residuals: Residuals,
+}
+
+/// Chooses a kernel for every int8 layer of a channels-last graph.
+pub(super) fn choose(facts: Facts<'_>, target: Target) -> Result<Layers> {
+    let adds = |t: usize| {
+        let node = &facts.graph.nodes[t];
+        matches!(node.op, Op::Conv2d { groups: 1, .. })
+            && target.patches()
+            && narrow(facts, node).is_some()
+    };
+    let residuals = residual::find(facts.graph, adds);
+    let mut layers = HashMap::new();
+    for (t, node) in facts.graph.nodes.iter().enumerate() {
+        if facts.value(node.output).dtype != DType::I8 {
+            continue;
+        }
+        let chooser = Chooser {
+            facts,
+            node,
+            target,
+        };
+        let layer = match &node.op {
+            Op::Conv2d {
+                window,
+                groups,
+                clamp,
+            } => {
+                let geometry = Geometry::new(&facts.window(node, window)?);
+                chooser.conv(geometry, *groups, *clamp, residuals.contains_key(&t))?
+            }
+            Op::FullyConnected { clamp } => chooser.fully_connected(*clamp)?,
+            _ => continue,
+        };
+        layers.insert(t, layer);
+    }
+    Ok(Layers { layers, residuals })
+}
+
+/// The node's weights as bytes, if they fit.
+fn narrow(facts: Facts<'_>, node: &Node) -> Option<Vec<i8>> {
+    match facts.value(node.inputs[1]).data.as_ref()? {
+        Data::I8(v) => Some(v.clone()),
+        Data::I32(v) => v.iter().map(|&w| i8::try_from(w).ok()).collect(),
+        _ => None,
+    }
+}
+
+struct Chooser<'g> {
+    facts: Facts<'g>,
+    node: &'g Node,
+    target: Target,
+}
+
+impl Chooser<'_> {
+    fn conv(
+        &self,
+        geometry: Option<Geometry>,
+        groups: usize,
+        clamp: Clamp,
+        adds: bool,
+    ) -> Result<Layer> {
+        let shape = &self.facts.value(self.node.inputs[1]).shape;
+        let depthwise = groups > 1 && shape[1] == 1;
+        let packing = if depthwise {
+            [2, 3, 0, 1]
+        } else {
+            [0, 2, 3, 1]
+        };
+        let weights = transpose_data(&self.weights()?, shape, &packing);
+        let (int8, bias, multipliers) = self.numbers(shape[0], clamp)?;
+        let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
+        let patches = self.target.patches() && narrow;
+        let scratch_of = |form| geometry.as_ref().and_then(|g| scratch::conv(form, g, adds));
+        if patches && groups == 1 {
+            let form = self.target.form();
+            let packed = packing::pack(form, &weights, &bias, &multipliers);
+            let form = if packed.is_some() { form } else { Form::Plain };
+            let code = match (form, adds) {
+                (Form::Plain, false) => OpCode::ConvI8,
+                (Form::Plain, true) => OpCode::ConvAddI8,
+                (Form::Split, false) => OpCode::ConvI8Split,
+                (Form::Split, true) => OpCode::ConvAddI8Split,
+                (Form::Quad, false) => OpCode::ConvI8Quad,
+                (Form::Quad, true) => OpCode::ConvAddI8Quad,
+            };
+            return Ok(Layer {
+                code,
+                int8,
+                constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
+                scratch: scratch_of(form).unwrap_or(0),
+                in_place: !adds && geometry.is_some_and(|g| g.pointwise()),
+            });
+        }
+        let rows = geometry.as_ref().and_then(scratch::depthwise);
+        let rows = rows.filter(|_| patches && depthwise);
+        Ok(Layer {
+            code: match (depthwise, narrow) {
+                (false, true) => OpCode::ConvI8,
+                (false, false) => OpCode::ConvI8W16,
+                (true, true) => OpCode::DepthwiseI8,
+                (true, false) => OpCode::DepthwiseI8W16,
+            },
+            int8,
+            constants: plain(weights, bias, multipliers),
+            scratch: rows.unwrap_or(0),
+            in_place: rows.is_some(),
+        })
+    }
+
+    fn fully_connected(&self, clamp: Clamp) -> Result<Layer> {
+        let [outputs, inputs] = self.facts.value(self.node.inputs[1]).shape[..] else {
+            return Err(self
+                .facts
+                .unsupported(self.node, "weights must be a matrix"));
+        };
+        let weights = self.weights()?;
+        let (int8, bias, multipliers) = self.numbers(outputs, clamp)?;
+        let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
+        let form = self.target.form();
+        let packed = packing::pack(form, &weights, &bias, &multipliers);
+        let form = if packed.is_some() { form } else { Form::Plain };
+        Ok(Layer {
+            code: match (form, narrow) {
+                (Form::Split, _) => OpCode::FullyConnectedI8Split,
+                (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
+                (Form::Plain, true) => OpCode::FullyConnectedI8,
+                (Form::Plain, false) => OpCode::FullyConnectedI8W16,
+            },
+            int8,
+            constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
+            scratch: scratch::dense(form, inputs).unwrap_or(0),
+            in_place: false,
+        })
+    }
+
+    /// Symmetric weights; those that were asymmetric may need nine bits.
+    fn weights(&self) -> Result<Vec<i16>> {
+        let unsupported = |reason| self.facts.unsupported(self.node, reason);
+        match &self.facts.value(self.node.inputs[1]).data {
+            Some(Data::I8(v)) => Ok(v.iter().map(|&w| w.into()).collect()),
+            Some(Data::I32(v)) => v
+                .iter()
+                .map(|&w| i16::try_from(w))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|_| {
+                    unsupported("quantised weights must fit 16 bits around their zero point")
+                }),
+            Some(_) => Err(unsupported("weights must be f32 or int8")),
+            None => Err(unsupported("weights must be constants")),
+        }
+    }
+
+    /// Zero points and bounds, folded bias and multipliers of a layer with weights `[channels, …]`.
+    fn numbers(&self, channels: usize, clamp: Clamp) -> Result<(format::Int8, Vec<i32>, Vec<f32>)> {
+        let (facts, node) = (self.facts, self.node);
+        let (x, y) = (
+            facts.affine(node, node.inputs[0])?,
+            facts.affine(node, node.output)?,
+        );
+        let scales = match &facts.value(node.inputs[1]).quantization {
+            Some(q) if q.zero_point == 0 && (q.scales.len() == 1 || q.scales.len() == channels) => {
+                &q.scales
+            }
+            _ => {
+                return Err(facts.unsupported(
+                    node,
+                    "int8 weights need symmetric per-channel or per-tensor scales",
+                ));
+            }
+        };
+        let bias = match node.inputs.get(2).map(|&b| facts.value(b).data.clone()) {
+            None => vec![0; channels],
+            Some(Some(Data::I32(data))) if data.len() == channels => data,
+            _ => {
+                return Err(facts.unsupported(
+                    node,
+                    "the bias must be a constant int32, one per output channel",
+                ));
+            }
+        };
+        // In ONNX's order, where each channel's weights lie together.
+        let weights = self.weights()?;
+        let folded = fold_zero_point(&node.name, &weights, &bias, x.zero_point)?;
+        let int8 = facts.int8(node, x, y, clamp)?;
+        Ok((
+            int8,
+            folded,
+            multipliers(x.scale, scales, y.scale, channels),
+        ))
+    }
+}
+
+/// Constants in the order that the reference kernels read.
+fn plain(weights: Vec<i16>, bias: Vec<i32>, multipliers: Vec<f32>) -> Packed {
+    let narrow: std::result::Result<_, _> = weights.iter().map(|&w| i8::try_from(w)).collect();
+    Packed {
+        weights: narrow.map_or(Weights::I16(weights), Weights::I8),
+        bias,
+        multipliers,
+    }
+}

@@ -1,0 +1,98 @@
+//! Weights of int8 layers in the order that a target's kernels read them.
+
+use kinglet::kernels::scratch::Form;
+
+/// An int8 layer's constants, ready for the data section.
+pub(super) struct Packed {
+    pub(super) weights: Weights,
+    pub(super) bias: Vec<i32>,
+    pub(super) multipliers: Vec<f32>,
+}
+
+/// Weights of either width.
+pub(super) enum Weights {
+    /// Bytes.
+    I8(Vec<i8>),
+    /// 16-bit numbers.
+    I16(Vec<i16>),
+}
+
+/// Packs `weights` `[channels][taps]` in `form`; `None` when they cannot be, so that the plain form has to do.
+pub(super) fn pack(
+    form: Form,
+    weights: &[i16],
+    bias: &[i32],
+    multipliers: &[f32],
+) -> Option<Packed> {
+    let channels = bias.len();
+    let taps = weights.len().checked_div(channels)?;
+    let blocks = channels.div_ceil(4);
+    let at = |channel: usize, tap: usize| {
+        if channel < channels && tap < taps {
+            weights[channel * taps + tap]
+        } else {
+            0
+        }
+    };
+    let filled = |c: usize| bias.get(c).copied().unwrap_or(0);
+    let factor = |c: usize| multipliers.get(c).copied().unwrap_or(1.0);
+    match form {
+        Form::Plain => None,
+        Form::Quad => {
+            let weights = (0..blocks * taps).flat_map(|i| {
+                let (block, tap) = (i / taps, i % taps);
+                (0..4).map(move |c| i8::try_from(at(block * 4 + c, tap)))
+            });
+            Some(Packed {
+                weights: Weights::I8(weights.collect::<Result<_, _>>().ok()?),
+                bias: (0..blocks * 4).map(filled).collect(),
+                multipliers: (0..blocks * 4).map(factor).collect(),
+            })
+        }
+        Form::Split => {
+            let mut packed = Vec::with_capacity(blocks * taps.next_multiple_of(4) * 2);
+            for block in 0..blocks {
+                if [0, 2]
+                    .iter()
+                    .any(|c| !splits(weights, taps, filled(block * 4 + c), block * 4 + c))
+                {
+                    return None;
+                }
+                for group in 0..taps.div_ceil(4) {
+                    for (pair, first) in [(0, 0), (2, 0), (0, 1), (2, 1)] {
+                        for tap in [first, first + 2] {
+                            let w = |c| at(block * 4 + pair + c, group * 4 + tap);
+                            // −128 in the upper channel may leave 16 bits.
+                            packed
+                                .push(i16::try_from(i32::from(w(0)) * 256 + i32::from(w(1))).ok()?);
+                        }
+                    }
+                }
+            }
+            let bias = (0..blocks * 4).map(|c| match c % 2 {
+                0 => filled(c).wrapping_mul(256).wrapping_add(filled(c + 1)),
+                _ => filled(c),
+            });
+            let scaled = |c: usize| {
+                if c % 2 == 0 {
+                    factor(c) / 256.0
+                } else {
+                    factor(c)
+                }
+            };
+            Some(Packed {
+                weights: Weights::I16(packed),
+                bias: bias.collect(),
+                multipliers: (0..blocks * 4).map(scaled).collect(),
+            })
+        }
+    }
+}
+
+/// Whether the accumulator of `channel`, the upper one of its pair, stays within 24 bits, so that its sum can be split off.
+fn splits(weights: &[i16], taps: usize, bias: i32, channel: usize) -> bool {
+    let row = weights.chunks(taps.max(1)).nth(channel).unwrap_or(&[]);
+    let largest =
+        i64::from(bias).abs() + 128 * row.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
+    largest < 1 << 23
+}

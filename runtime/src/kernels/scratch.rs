@@ -1,0 +1,53 @@
+//! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
+
+use super::Geometry;
+
+/// How an int8 layer's weights are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// `[out_c][kh][kw][in_c/groups]`.
+    Plain,
+    /// See [`super::split`].
+    Split,
+    /// See [`super::quad`].
+    Quad,
+}
+
+/// Bytes for a convolution with weights of `form`, whose results are added to a residual or not. `None` when the
+/// number does not fit.
+///
+/// A plain convolution may also run without scratch, but then neither in place nor by its fastest kernel.
+pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
+    let [kernel_h, kernel_w] = g.kernel;
+    let taps = kernel_h
+        .checked_mul(kernel_w)?
+        .checked_mul(g.input[2])?
+        .get();
+    let patch = match form {
+        Form::Plain => taps.checked_next_multiple_of(16)?.checked_mul(2)?,
+        // Bytes, and the same as 16-bit numbers.
+        Form::Split => taps.checked_next_multiple_of(4)?.checked_mul(6)?,
+        Form::Quad => taps.checked_next_multiple_of(4)?.checked_mul(2)?,
+    };
+    let results = if adds {
+        g.output[2].get().checked_mul(2)?
+    } else {
+        0
+    };
+    patch.checked_add(results)?.checked_next_multiple_of(4)
+}
+
+/// Bytes for a depthwise convolution by rows; `None` where there is no such kernel, so that the step can neither have
+/// scratch nor run in place.
+pub fn depthwise(_: &Geometry) -> Option<usize> {
+    None
+}
+
+/// Bytes for a fully connected layer with rows of `inputs` elements.
+pub fn dense(form: Form, inputs: usize) -> Option<usize> {
+    match form {
+        // Rows are read in words.
+        Form::Split if !inputs.is_multiple_of(4) => inputs.checked_next_multiple_of(4),
+        _ => Some(0),
+    }
+}
