@@ -4,13 +4,19 @@
 //! checksum. Whoever writes a plan on purpose gives it a good checksum, so the other tests do the same and then run
 //! whatever still parses: bounds, overlaps and parameters are all that is left to stop it.
 
-use kinglet::format::{CRC, CRC_START, Header, IoRecord, StepHeader};
+use kinglet::format::{CRC, CRC_START, Header, IoRecord, Span, StepHeader};
 use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 2] = [
+const FIXTURES: [(&str, &[u8]); 5] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
+    (
+        "int8 patches",
+        include_bytes!("fixtures/int8_patches.kinglet"),
+    ),
+    ("int8 split", include_bytes!("fixtures/int8_split.kinglet")),
+    ("int8 quad", include_bytes!("fixtures/int8_quad.kinglet")),
     ("float", include_bytes!("fixtures/float.kinglet")),
 ];
 
@@ -281,11 +287,14 @@ fn operands_moved_in_the_arena_do_no_harm() {
         for _ in 0..random.below(count) {
             at += word(file, at + offset_of!(StepHeader, size)) & 0xffff;
         }
+        let size = word(file, at + offset_of!(StepHeader, size)) & 0xffff;
         let mut field = at
             + [
                 offset_of!(StepHeader, input),
                 offset_of!(StepHeader, output),
-            ][random.below(2)];
+                // Where layers name their working memory.
+                size - size_of::<Span>(),
+            ][random.below(3)];
         if random.below(5) == 0 {
             let io = word(file, offset_of!(Header, io_offset));
             field = io + random.below(2) * size_of::<IoRecord>() + offset_of!(IoRecord, arena);

@@ -241,6 +241,10 @@ pub fn everything(quantized: bool) -> Graph {
     let depthwise = b.conv(conv, 4, 1, shape);
     let sum = b.activation(&shape, 0.07, -20);
     let sum = b.node(ADD, &[conv, depthwise], sum);
+    let inner = b.conv(sum, 1, 1, shape);
+    let outer = b.conv(inner, 1, 1, shape);
+    let total = b.activation(&shape, 0.07, -20);
+    let sum = b.node(ADD, &[sum, outer], total);
 
     let mean = b.activation(&[1, 4, 1, 1], 0.07, -20);
     let average = Pool::Average {

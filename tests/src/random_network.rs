@@ -44,7 +44,7 @@ pub fn network(seed: u64, quantized: bool) -> Graph {
 
 /// A node on `[n, c, h, w]`; `None` when the dice fit nothing.
 fn plane(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
-    match b.random.below(14) {
+    match b.random.below(16) {
         0..=2 => convolution(b, x, false),
         3 | 4 => convolution(b, x, true),
         5 | 6 => pool(b, x),
@@ -55,8 +55,24 @@ fn plane(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
             let y = b.activation_like(x, &[n, c * h * w]);
             Some(b.node(Op::Reshape, &[x], y))
         }
+        10 | 11 => residual(b, x),
         _ => any(b, x, live),
     }
+}
+
+/// Two convolutions around which the input is carried.
+fn residual(b: &mut Builder, x: ValueId) -> Option<ValueId> {
+    let shape = b.shape(x);
+    let [n, c, h, w] = shape[..].try_into().ok()?;
+    let inner = b.random.between(1, 9);
+    let inner = b.conv(x, 1, 1, [n, inner, h, w]);
+    let outer = b.conv(inner, 1, 1, [n, c, h, w]);
+    let (ours, theirs) = (b.scale(x).0, b.scale(outer).0);
+    let op = Binary::Add;
+    let y = output_of(b, op, x, theirs.max(ours), &shape);
+    let clamp = clamp(&mut b.random);
+    let operands = b.random.pick(&[[x, outer], [outer, x]]);
+    Some(b.node(Op::Binary { op, clamp }, &operands, y))
 }
 
 /// A node on `[rows, columns]`.

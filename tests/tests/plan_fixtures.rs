@@ -1,7 +1,7 @@
 //! The plan files that the runtime's own tests damage are those that the compiler makes today.
 
 use kinglet::{OpCode, Plan};
-use kinglet_export::compile::{CompileOptions, compile};
+use kinglet_export::compile::{CompileOptions, Target, compile};
 use kinglet_export::host::AlignedBytes;
 use kinglet_tests::networks::everything;
 use std::path::Path;
@@ -9,12 +9,22 @@ use std::path::Path;
 /// Set it to write the files anew.
 const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 
+/// One plan for each form of weights, and one in float.
+const FIXTURES: [(&str, bool, Target); 5] = [
+    ("int8.kinglet", true, Target::Host),
+    ("int8_patches.kinglet", true, Target::CortexM55),
+    ("int8_split.kinglet", true, Target::CortexM4f),
+    ("int8_quad.kinglet", true, Target::CortexM0),
+    ("float.kinglet", false, Target::Host),
+];
+
 #[test]
 fn the_fixtures_are_what_the_compiler_makes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures");
-    for (name, quantized) in [("int8.kinglet", true), ("float.kinglet", false)] {
+    for (name, quantized, target) in FIXTURES {
         let options = CompileOptions {
             strip: true,
+            target,
             ..CompileOptions::default()
         };
         let made = compile(&everything(quantized), &options).unwrap().file;
@@ -36,10 +46,12 @@ fn the_fixtures_are_what_the_compiler_makes() {
 #[test]
 fn the_fixtures_use_nearly_every_operator() {
     let mut unused: Vec<OpCode> = OpCode::ALL.to_vec();
-    for quantized in [true, false] {
-        let file = compile(&everything(quantized), &CompileOptions::default())
-            .unwrap()
-            .file;
+    for (_, quantized, target) in FIXTURES {
+        let options = CompileOptions {
+            target,
+            ..CompileOptions::default()
+        };
+        let file = compile(&everything(quantized), &options).unwrap().file;
         let bytes = AlignedBytes::from(file.as_slice());
         let plan = Plan::parse(bytes.bytes()).unwrap();
         for (used, _) in plan.operators() {

@@ -1,0 +1,110 @@
+//! A plan for any target runs on any machine with the same bytes: weights packed in every form, layers in place or not,
+//! residuals in the epilogue or not.
+
+use kinglet_export::compile::{CompileOptions, Compiled, Target, compile};
+use kinglet_export::graph::{Graph, Op};
+use kinglet_export::host::Runner;
+use kinglet_tests::networks::{classifier, everything};
+use kinglet_tests::random::Random;
+use kinglet_tests::random_network::{network, sample};
+
+const NETWORKS: u64 = 600;
+
+const TARGETS: [Target; 7] = [
+    Target::CortexM0,
+    Target::CortexM3,
+    Target::CortexM4f,
+    Target::CortexM7,
+    Target::CortexM33,
+    Target::CortexM55,
+    Target::Riscv32imc,
+];
+
+fn compiled(graph: &Graph, target: Target) -> Compiled {
+    let options = CompileOptions {
+        target,
+        ..CompileOptions::default()
+    };
+    compile(graph, &options).unwrap()
+}
+
+fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
+    Runner::new(&plan.file)
+        .unwrap()
+        .run(inputs, &mut ())
+        .unwrap()
+}
+
+/// Compares all targets with the host on a few samples; how many steps had packed weights or an addition within.
+fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 2] {
+    let host = compiled(graph, Target::Host);
+    let mut seen = [0, 0];
+    for target in TARGETS {
+        let plan = compiled(graph, target);
+        for _ in 0..3 {
+            let inputs = sample(graph, random);
+            assert_eq!(
+                outputs(&plan, &inputs),
+                outputs(&host, &inputs),
+                "{name} for {target:?}"
+            );
+        }
+        let count = |what: &str| {
+            plan.steps
+                .iter()
+                .filter(|s| s.operator.contains(what))
+                .count()
+        };
+        seen[0] += count("split") + count("quad");
+        seen[1] += count("and add");
+        assert_eq!(plan.macs(), host.macs(), "{name} for {target:?}");
+    }
+    seen
+}
+
+#[test]
+fn every_target_s_plan_gives_the_same_bytes() {
+    let mut random = Random::new(7);
+    let mut seen = [0, 0];
+    let mut add = |counts: [usize; 2]| seen = [seen[0] + counts[0], seen[1] + counts[1]];
+    add(same_everywhere(
+        "everything",
+        &everything(true),
+        &mut random,
+    ));
+    add(same_everywhere(
+        "classifier",
+        &classifier(true),
+        &mut random,
+    ));
+    for seed in 0..NETWORKS {
+        let graph = network(seed, true);
+        add(same_everywhere(
+            &format!("network {seed}"),
+            &graph,
+            &mut random,
+        ));
+    }
+    println!(
+        "{} packed layers, {} additions in a layer",
+        seen[0], seen[1]
+    );
+    assert!(seen[0] > 1000 && seen[1] > 100, "{seen:?}");
+}
+
+#[test]
+fn floats_are_the_same_plan_for_every_target() {
+    let host = compiled(&everything(false), Target::Host);
+    for target in TARGETS {
+        assert!(
+            compiled(&everything(false), target).file == host.file,
+            "{target:?}"
+        );
+    }
+    assert!(
+        everything(false)
+            .nodes
+            .iter()
+            .any(|n| matches!(n.op, Op::Conv2d { .. }))
+    );
+}
