@@ -25,13 +25,13 @@ type Check = Result<(), StepError>;
 
 /// What a step may do with its input's memory.
 #[derive(PartialEq)]
-enum Place {
+enum Sharing {
     /// Input and output are apart.
-    Apart,
+    Nothing,
     /// They are apart or the same.
-    InPlace,
+    Whole,
     /// They are apart or begin at the same byte.
-    SameStart,
+    Start,
 }
 
 impl<'p> Step<'p> {
@@ -113,14 +113,14 @@ impl<'p> Step<'p> {
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.record::<format::ConvF32>()?;
-                self.operands(limits, 4, 4, Place::Apart)?;
+                self.operands(limits, 4, 4, Sharing::Nothing)?;
                 self.conv(&p.window, p.groups.get(), 4)?;
                 limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 4)?;
                 limits.constant(p.bias, p.window.output[2].get().into(), 4)
             }
             O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
                 let p = self.record::<format::FullyConnectedI8>()?;
-                self.operands(limits, 1, 1, Place::Apart)?;
+                self.operands(limits, 1, 1, Sharing::Nothing)?;
                 self.dense(&p.shape, 1)?;
                 int8(&p.int8)?;
                 limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
@@ -129,7 +129,7 @@ impl<'p> Step<'p> {
             }
             O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
                 let p = self.record::<format::FullyConnectedI8>()?;
-                self.operands(limits, 1, 1, Place::Apart)?;
+                self.operands(limits, 1, 1, Sharing::Nothing)?;
                 self.dense(&p.shape, 1)?;
                 int8(&p.int8)?;
                 let [_, inputs, outputs] = p.shape.map(|d| u64::from(d.get()));
@@ -143,33 +143,33 @@ impl<'p> Step<'p> {
             }
             O::FullyConnectedF32 => {
                 let p = self.record::<format::FullyConnectedF32>()?;
-                self.operands(limits, 4, 4, Place::Apart)?;
+                self.operands(limits, 4, 4, Sharing::Nothing)?;
                 self.dense(&p.shape, 4)?;
                 limits.constant(p.weights, product(&p.shape[1..])?, 4)?;
                 limits.constant(p.bias, p.shape[2].get().into(), 4)
             }
             O::AddI8 => {
                 let p = self.record::<format::AddI8>()?;
-                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.operands(limits, 1, 1, Sharing::Whole)?;
                 self.second(limits, &p.b, 1)?;
                 int8(&p.int8)
             }
             O::MulI8 => {
                 let p = self.record::<format::MulI8>()?;
-                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.operands(limits, 1, 1, Sharing::Whole)?;
                 self.second(limits, &p.b, 1)?;
                 int8(&p.int8)
             }
             O::AddF32 | O::SubF32 | O::MulF32 | O::DivF32 => {
                 let p = self.record::<format::BinaryF32>()?;
-                self.operands(limits, 4, 4, Place::InPlace)?;
+                self.operands(limits, 4, 4, Sharing::Whole)?;
                 self.second(limits, &p.b, 4)
             }
             O::AveragePoolI8 | O::MaxPoolI8 => self.pool(limits, 1),
             O::AveragePoolF32 | O::MaxPoolF32 => self.pool(limits, 4),
             O::LookupI8 => {
                 let p = self.record::<format::LookupI8>()?;
-                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.operands(limits, 1, 1, Sharing::Whole)?;
                 self.same_length()?;
                 limits.constant(p.table, 256, 1)
             }
@@ -180,7 +180,7 @@ impl<'p> Step<'p> {
             | O::HardSigmoidF32
             | O::HardSwishF32 => {
                 self.record::<format::UnaryF32>()?;
-                self.operands(limits, 4, 4, Place::InPlace)?;
+                self.operands(limits, 4, 4, Sharing::Whole)?;
                 self.same_length()
             }
             O::SoftmaxI8 => {
@@ -201,19 +201,19 @@ impl<'p> Step<'p> {
             O::Place => self.place(limits),
             O::Quantize => {
                 let p = self.record::<format::Affine>()?;
-                self.operands(limits, 4, 1, Place::Apart)?;
+                self.operands(limits, 4, 1, Sharing::Nothing)?;
                 affine(p)?;
                 length(self.input, u64::from(self.output.len.get()), 4)
             }
             O::Dequantize => {
                 let p = self.record::<format::Affine>()?;
-                self.operands(limits, 1, 4, Place::Apart)?;
+                self.operands(limits, 1, 4, Sharing::Nothing)?;
                 affine(p)?;
                 length(self.output, u64::from(self.input.len.get()), 4)
             }
             O::Copy => {
                 self.record::<format::Nothing>()?;
-                self.operands(limits, 1, 1, Place::InPlace)?;
+                self.operands(limits, 1, 1, Sharing::Whole)?;
                 self.same_length()
             }
         }
@@ -224,15 +224,15 @@ impl<'p> Step<'p> {
         limits: &Limits,
         input_size: usize,
         output_size: usize,
-        place: Place,
+        sharing: Sharing,
     ) -> Check {
         limits.arena(self.input, input_size)?;
         limits.arena(self.output, output_size)?;
         let same = self.input.offset == self.output.offset && self.input.len == self.output.len;
-        let allowed = match place {
-            Place::Apart => false,
-            Place::InPlace => same,
-            Place::SameStart => self.input.offset == self.output.offset,
+        let allowed = match sharing {
+            Sharing::Nothing => false,
+            Sharing::Whole => same,
+            Sharing::Start => self.input.offset == self.output.offset,
         };
         if overlap(self.input, self.output) && !allowed {
             return Err(StepError::Overlap);
@@ -264,16 +264,16 @@ impl<'p> Step<'p> {
         };
         let plain = form == Form::Plain && !adds;
         if plain && p.scratch.len.get() == 0 {
-            return self.operands(limits, 1, 1, Place::Apart);
+            return self.operands(limits, 1, 1, Sharing::Nothing);
         }
         if !depthwise && p.groups.get() != 1 || self.weight_size() != 1 {
             return Err(StepError::Parameter);
         }
-        let place = match (depthwise, geometry.pointwise(), adds) {
-            (true, _, _) | (_, true, false) => Place::SameStart,
-            _ => Place::Apart,
+        let sharing = match (depthwise, geometry.pointwise(), adds) {
+            (true, _, _) | (_, true, false) => Sharing::Start,
+            _ => Sharing::Nothing,
         };
-        self.operands(limits, 1, 1, place)?;
+        self.operands(limits, 1, 1, sharing)?;
         self.scratch(limits, p.scratch, needed)
     }
 
@@ -384,7 +384,7 @@ impl<'p> Step<'p> {
 
     fn pool(&self, limits: &Limits, size: usize) -> Check {
         let p = self.record::<format::Pool>()?;
-        self.operands(limits, size, size, Place::Apart)?;
+        self.operands(limits, size, size, Sharing::Nothing)?;
         self.window(&p.window, size as u64)?;
         if p.window.input[2] != p.window.output[2] {
             return Err(StepError::Parameter);
@@ -398,7 +398,7 @@ impl<'p> Step<'p> {
     }
 
     fn softmax(&self, limits: &Limits, row: u32, size: usize) -> Check {
-        self.operands(limits, size, size, Place::InPlace)?;
+        self.operands(limits, size, size, Sharing::Whole)?;
         self.same_length()?;
         let row = u64::from(row) * size as u64;
         if u64::from(self.input.len.get()).checked_rem(row) != Some(0) {
@@ -409,7 +409,7 @@ impl<'p> Step<'p> {
 
     fn transpose(&self, limits: &Limits, size: usize) -> Check {
         let p = self.record::<format::Transpose>()?;
-        self.operands(limits, size, size, Place::Apart)?;
+        self.operands(limits, size, size, Sharing::Nothing)?;
         self.same_length()?;
         length(self.output, product(&p.dims)?, size as u64)?;
         // The last element read bounds all others.
@@ -428,7 +428,7 @@ impl<'p> Step<'p> {
 
     fn pad(&self, limits: &Limits, size: usize) -> Check {
         let p = self.record::<format::Pad>()?;
-        self.operands(limits, size, size, Place::Apart)?;
+        self.operands(limits, size, size, Sharing::Nothing)?;
         length(self.input, product(&p.dims)?, size as u64)?;
         let mut out = 1u64;
         for ((d, b), a) in p.dims.iter().zip(&p.before).zip(&p.after) {
@@ -442,7 +442,7 @@ impl<'p> Step<'p> {
 
     fn place(&self, limits: &Limits) -> Check {
         let p = self.record::<format::Place>()?;
-        self.operands(limits, 1, 1, Place::Apart)?;
+        self.operands(limits, 1, 1, Sharing::Nothing)?;
         let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| u64::from(v.get()));
         let (input, output) = (
             u64::from(self.input.len.get()),

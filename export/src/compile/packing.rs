@@ -74,7 +74,7 @@ pub(super) fn pack(
                 _ => filled(c),
             });
             let scaled = |c: usize| {
-                if c % 2 == 0 {
+                if c.is_multiple_of(2) {
                     factor(c) / 256.0
                 } else {
                     factor(c)
