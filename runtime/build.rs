@@ -8,10 +8,24 @@ use std::process::{Command, Stdio};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
-    for name in ["kinglet_dsp", "kinglet_mve", "kinglet_armv7m"] {
+    for name in [
+        "kinglet_dsp",
+        "kinglet_mve",
+        "kinglet_armv7m",
+        "kinglet_soft_float",
+    ] {
         println!("cargo::rustc-check-cfg=cfg({name})");
     }
     let target = env::var("TARGET").unwrap_or_default();
+    // Whether floats are computed by a library. Other processors all have them.
+    let float = match () {
+        () if target.starts_with("thumb") => "vadd.f32 s0, s0, s0",
+        () if target.starts_with("riscv32") => "fadd.s fa0, fa0, fa0",
+        () => "",
+    };
+    if !float.is_empty() && !assembles(&target, float) {
+        println!("cargo::rustc-cfg=kinglet_soft_float");
+    }
     if !target.starts_with("thumb") {
         return;
     }

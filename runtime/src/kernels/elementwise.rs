@@ -1,7 +1,7 @@
 //! Element-wise kernels. Those with one result per operand element work in place: the session copies the first operand
 //! to the output before, unless the plan already has them in one place.
 
-use crate::requantize::Output;
+use crate::requantize::{Multiplier, Output};
 
 /// `x` within `min ..= max`; NaN becomes `min`.
 #[inline(always)]
@@ -83,10 +83,11 @@ pub fn add_i8(
     multiplier: f32,
     output: Output,
 ) -> Option<()> {
+    let multiplier = Multiplier::new(multiplier);
     broadcast(y, b, repeat, |a, b| {
         let a = i32::from(a).wrapping_mul(factors.0);
         let b = i32::from(b).wrapping_mul(factors.1);
-        output.requantize(a.wrapping_add(b).wrapping_add(offset), multiplier)
+        multiplier.requantize(a.wrapping_add(b).wrapping_add(offset), &output)
     })
 }
 
@@ -100,10 +101,11 @@ pub fn mul_i8(
     multiplier: f32,
     output: Output,
 ) -> Option<()> {
+    let multiplier = Multiplier::new(multiplier);
     broadcast(y, b, repeat, |a, b| {
         let a = i32::from(a).wrapping_sub(zero_points.0);
         let b = i32::from(b).wrapping_sub(zero_points.1);
-        output.requantize(a.wrapping_mul(b), multiplier)
+        multiplier.requantize(a.wrapping_mul(b), &output)
     })
 }
 

@@ -6,6 +6,10 @@
 //!
 //! `f32(acc)` and the product are each one IEEE-754 single-precision operation, rounded to nearest even. This is what
 //! ONNX's `QuantizeLinear` means for a dequantised convolution, so ONNX Runtime is the reference.
+//!
+//! Cores without floating point give the same bits with integers: see [`fixed`].
+
+pub mod fixed;
 
 use crate::format;
 
@@ -22,6 +26,8 @@ pub fn round_half_even(x: f32) -> i32 {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Output {
     zero_point: i32,
+    min: i32,
+    max: i32,
     /// Bounds before the zero point is added; floats, since they are applied before rounding.
     low: f32,
     high: f32,
@@ -33,6 +39,8 @@ impl Output {
     pub fn new(zero_point: i32, min: i32, max: i32) -> Self {
         Output {
             zero_point,
+            min,
+            max,
             low: min.wrapping_sub(zero_point) as f32,
             high: max.wrapping_sub(zero_point) as f32,
         }
@@ -56,7 +64,51 @@ impl Output {
     /// The contract: `multiplier` is `f32(s_x·s_w/s_y)`.
     #[inline(always)]
     pub fn requantize(&self, accumulator: i32, multiplier: f32) -> i8 {
+        Multiplier::new(multiplier).requantize(accumulator, self)
+    }
+
+    /// The contract as it is written, where integers do not decide.
+    #[cold]
+    #[inline(never)]
+    fn exact(&self, accumulator: i32, multiplier: f32) -> i8 {
         self.quantize(accumulator as f32 * multiplier)
+    }
+
+    /// The output for a result that is rounded already; `|rounded| ≤ 2³⁰`.
+    #[inline(always)]
+    pub(crate) fn saturate(&self, rounded: i32) -> i8 {
+        let y = rounded.wrapping_add(self.zero_point);
+        let y = if y > self.min { y } else { self.min };
+        (if y < self.max { y } else { self.max }) as i8
+    }
+}
+
+/// A multiplier made ready for many accumulators.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Multiplier {
+    exact: f32,
+    #[cfg(kinglet_soft_float)]
+    scale: fixed::Scale,
+}
+
+impl Multiplier {
+    /// From `f32(s_x·s_w/s_y)`.
+    #[inline(always)]
+    pub fn new(multiplier: f32) -> Self {
+        Multiplier {
+            exact: multiplier,
+            #[cfg(kinglet_soft_float)]
+            scale: fixed::Scale::new(multiplier),
+        }
+    }
+
+    /// The contract.
+    #[inline(always)]
+    pub fn requantize(&self, accumulator: i32, output: &Output) -> i8 {
+        #[cfg(kinglet_soft_float)]
+        return self.scale.requantize(accumulator, self.exact, output);
+        #[cfg(not(kinglet_soft_float))]
+        output.quantize(accumulator as f32 * self.exact)
     }
 }
 
