@@ -64,8 +64,7 @@ pub(crate) fn execute<const OPS: u64>(
         }
         O::FullyConnectedI8Split if linked(O::FullyConnectedI8Split) => {
             let p = step.parameters::<format::FullyConnectedI8>()?;
-            let weights = split(data, p.weights, p.bias, p.multipliers)?;
-            dense_packed(step, p, &weights, arena)
+            dense_split(step, p, data, arena)
         }
         O::FullyConnectedI8Quad if linked(O::FullyConnectedI8Quad) => {
             let p = step.parameters::<format::FullyConnectedI8>()?;
@@ -152,7 +151,40 @@ fn conv_split(
     arena: &mut [u8],
 ) -> Option<()> {
     let weights = split(data, p.weights, p.bias, p.multipliers)?;
-    conv_packed(step, p, &weights, residual, arena)
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let residual = residual.map(Residual::from);
+    kernels::conv_split(
+        &Geometry::new(&p.window)?,
+        &weights,
+        p.int8.input_zero_point.get() as i8,
+        Output::from(&p.int8),
+        &mut io,
+        scratch,
+        residual.as_ref(),
+    )
+}
+
+fn dense_split(
+    step: &Step<'_>,
+    p: &format::FullyConnectedI8,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let weights = split(data, p.weights, p.bias, p.multipliers)?;
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let Io::Apart { x, y } = &mut io else {
+        return None;
+    };
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::dense_split(
+        inputs,
+        outputs,
+        &weights,
+        Output::from(&p.int8),
+        x,
+        y,
+        scratch,
+    )
 }
 
 fn conv_quad(

@@ -26,7 +26,7 @@
 //!
 //! What must never happen here: a panic, an allocation, or unbounded time, whatever the plan's bytes are.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arena;
 mod doc;

@@ -5,6 +5,8 @@
 //! geometry; for a parsed plan that cannot happen.
 
 mod conv;
+#[cfg(kinglet_dsp)]
+mod dsp;
 mod elementwise;
 mod io;
 mod movement;
@@ -18,6 +20,8 @@ pub mod split;
 mod testing;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
+#[cfg(kinglet_dsp)]
+pub use dsp::{conv_split, dense_split};
 pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
@@ -26,6 +30,8 @@ pub use io::Io;
 pub use movement::{pad, place, transpose};
 pub use pool::{average_pool, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
+#[cfg(not(kinglet_dsp))]
+pub use split::{conv_split, dense_split};
 
 use crate::format::Window;
 use core::num::NonZeroUsize;

@@ -19,7 +19,9 @@
 //! `256·b[c0] + b[c1], b[c1], 256·b[c2] + b[c3], b[c3]` (wrapping), its multipliers are `m[c0]/256, m[c1], m[c2]/256, m[c3]`: a product with the
 //! undivided difference then rounds as the contract wants, since a factor of 256 is exact.
 
-use super::patch::Packed;
+use super::patch::{self, Packed, Residual};
+use super::{Geometry, Io};
+use crate::requantize::Output;
 
 /// Weights, biases and multipliers in this form.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +30,43 @@ pub struct Split<'d> {
     pub weights: &'d [i16],
     /// `[blocks][4]`.
     pub bias: &'d [i32],
-    /// `[blocks][4]`.
+    /// `[blocks][4]`, or `[4]` where all channels have the same.
     pub multipliers: &'d [f32],
+}
+
+/// Convolution of one group: see [`patch::conv_packed`].
+pub fn conv_split(
+    g: &Geometry,
+    split: &Split<'_>,
+    zero_point: i8,
+    output: Output,
+    io: &mut Io<'_>,
+    scratch: &mut [i8],
+    residual: Option<&Residual>,
+) -> Option<()> {
+    patch::conv_packed(g, split, zero_point, output, io, scratch, residual)
+}
+
+/// Fully connected layer: see [`patch::dense_packed`].
+pub fn dense_split(
+    inputs: usize,
+    outputs: usize,
+    split: &Split<'_>,
+    output: Output,
+    x: &[i8],
+    y: &mut [i8],
+    _: &mut [i8],
+) -> Option<()> {
+    patch::dense_packed(inputs, outputs, split, output, x, y)
 }
 
 impl Packed for Split<'_> {
     fn block(&self, block: usize, patch: &[i8]) -> Option<[(i32, f32); 4]> {
         let groups = patch.len().div_ceil(4);
         let &[t01, b1, t23, b3] = self.bias.as_chunks().0.get(block)?;
-        let &[m0, m1, m2, m3] = self.multipliers.as_chunks().0.get(block)?;
+        let shared = self.multipliers.len() == 4;
+        let multipliers = self.multipliers.as_chunks().0;
+        let &[m0, m1, m2, m3] = multipliers.get(if shared { 0 } else { block })?;
         let (mut low, mut both) = ([b1, b3], [t01, t23]);
         let weights = self
             .weights

@@ -52,6 +52,24 @@ impl Output {
         Output::new(zero_point, i8::MIN.into(), i8::MAX.into())
     }
 
+    /// The zero point.
+    #[inline(always)]
+    pub fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
+
+    /// Applies the bounds to results that have saturated to int8 already.
+    #[inline(always)]
+    pub fn clamp(&self, results: &mut [i8]) {
+        let bound = |real: f32| (real as i32).wrapping_add(self.zero_point) as i8;
+        let (min, max) = (bound(self.low), bound(self.high));
+        if (min, max) != (i8::MIN, i8::MAX) {
+            for y in results {
+                *y = (*y).max(min).min(max);
+            }
+        }
+    }
+
     /// `x` is the real result divided by the output scale. NaN becomes the lower bound.
     #[inline(always)]
     pub fn quantize(&self, x: f32) -> i8 {

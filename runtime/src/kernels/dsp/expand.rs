@@ -1,0 +1,87 @@
+//! From bytes of two pixels to pairs of 16-bit numbers.
+
+use core::arch::naked_asm;
+
+/// Sign-extends `lines` runs of `words · 4` bytes of two pixels into `patch`: for each four taps the words
+/// `p0(k0,k2), p1(k0,k2), p0(k1,k3), p1(k1,k3)`.
+///
+/// The runs begin at `at[0]` and `at[1]` in `x`, and then every `pitch` bytes. `None` when something lies outside.
+#[inline(always)]
+pub(super) fn expand(
+    x: &[i8],
+    at: [usize; 2],
+    [lines, words, pitch]: [usize; 3],
+    patch: &mut [u32],
+) -> Option<()> {
+    if lines == 0 || words == 0 {
+        return None;
+    }
+    let run = words.checked_mul(4)?;
+    let reach = (lines - 1).checked_mul(pitch)?.checked_add(run)?;
+    let last = x.len().checked_sub(reach)?;
+    let skip = pitch.checked_sub(run).filter(|_| lines > 1).unwrap_or(0);
+    let patch = patch.get_mut(..lines.checked_mul(words)?.checked_mul(4)?)?;
+    let [first, second] = at;
+    if first > last || second > last || (lines > 1 && pitch < run) {
+        return None;
+    }
+    // SAFETY: both pixels' runs lie in `x`: `reach` bytes from `at`, checked just now; the patch has four words for each
+    // word read. Unaligned words may be read with `LDR`; the patch is aligned by its type.
+    unsafe {
+        pairs(
+            x.as_ptr().add(first),
+            x.as_ptr().add(second),
+            patch.as_mut_ptr(),
+            words,
+            lines,
+            skip,
+        );
+    }
+    Some(())
+}
+
+/// Seven instructions for eight numbers, and two for the loop every sixteen.
+#[unsafe(naked)]
+unsafe extern "C" fn pairs(
+    p0: *const i8,
+    p1: *const i8,
+    patch: *mut u32,
+    words: usize,
+    lines: usize,
+    skip: usize,
+) {
+    naked_asm!(
+        "push {{r4-r9, lr}}",
+        "ldrd r9, lr, [sp, #28]",
+        "1:",
+        "lsrs r12, r3, #1",
+        "bcc 2f",
+        "ldr r5, [r0], #4",
+        "ldr r8, [r1], #4",
+        "sxtb16 r4, r5",
+        "sxtb16 r6, r5, ror #8",
+        "sxtb16 r5, r8",
+        "sxtb16 r7, r8, ror #8",
+        "stmia r2!, {{r4-r7}}",
+        "cmp r12, #0",
+        "beq 3f",
+        "2:",
+        ".rept 2",
+        "ldr r5, [r0], #4",
+        "ldr r8, [r1], #4",
+        "sxtb16 r4, r5",
+        "sxtb16 r6, r5, ror #8",
+        "sxtb16 r5, r8",
+        "sxtb16 r7, r8, ror #8",
+        "stmia r2!, {{r4-r7}}",
+        ".endr",
+        "subs r12, #1",
+        "bne 2b",
+        "3:",
+        "add r0, lr",
+        "add r1, lr",
+        "subs r9, #1",
+        "bne 1b",
+        "pop {{r4-r9, pc}}",
+    )
+}

@@ -1,0 +1,14 @@
+//! Kernels for cores with dual 16-bit multiplications and a single-precision FPU (Armv7E-M, Armv8-M with DSP extension): M4F, M7,
+//! M33.
+//!
+//! They give the bytes of the portable kernels. Each submodule holds one loop in assembly behind a safe function that checks
+//! every length; the loop's budget in instructions is written beside it.
+#![allow(unsafe_code)]
+
+mod conv;
+mod dense;
+mod expand;
+mod tile;
+
+pub use conv::conv_split;
+pub use dense::dense_split;
