@@ -5,7 +5,7 @@ use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
 use crate::kernels::split::Split;
-use crate::kernels::{self, Arithmetic, Float, Geometry, Int8, Io};
+use crate::kernels::{self, Arithmetic, DepthwiseLanes, Float, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -53,7 +53,7 @@ pub(crate) fn execute<const OPS: u64>(
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
-        O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_reference::<i8>(step, data, arena, true),
+        O::DepthwiseI8 if linked(O::DepthwiseI8) => depthwise_i8(step, data, arena),
         O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => {
             conv_reference::<i16>(step, data, arena, true)
         }
@@ -130,6 +130,17 @@ fn conv_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     } else {
         conv_plain(step, p, None, data, arena)
     }
+}
+
+fn depthwise_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::ConvI8>()?;
+    if p.scratch.len.get() == 0 {
+        return conv_reference::<i8>(step, data, arena, true);
+    }
+    let layer = int8::<i8>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let g = Geometry::new(&p.window)?;
+    kernels::planes::depthwise_planes::<DepthwiseLanes>(&g, &layer, &mut io, scratch)
 }
 
 fn conv_plain(

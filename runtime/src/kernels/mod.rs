@@ -11,6 +11,7 @@ mod elementwise;
 mod io;
 mod movement;
 pub mod patch;
+pub mod planes;
 mod pool;
 pub mod quad;
 pub mod scratch;
@@ -21,13 +22,15 @@ mod testing;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 #[cfg(kinglet_dsp)]
-pub use dsp::{conv_split, dense_split};
+pub use dsp::{Dsp as DepthwiseLanes, conv_split, dense_split};
 pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
 pub use io::Io;
 pub use movement::{pad, place, transpose};
+#[cfg(not(kinglet_dsp))]
+pub use planes::Portable as DepthwiseLanes;
 pub use pool::{average_pool, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
 #[cfg(not(kinglet_dsp))]

@@ -37,10 +37,10 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
     patch.checked_add(results)?.checked_next_multiple_of(4)
 }
 
-/// Bytes for a depthwise convolution by rows; `None` where there is no such kernel, so that the step can neither have
-/// scratch nor run in place.
-pub fn depthwise(_: &Geometry) -> Option<usize> {
-    None
+/// Bytes for a depthwise convolution by planes; `None` where it cannot run so, and then it can neither have scratch nor run
+/// in place. See [`super::planes`].
+pub fn depthwise(g: &Geometry) -> Option<usize> {
+    super::planes::Planes::new(g)?.bytes()
 }
 
 /// Bytes for a fully connected layer with rows of `inputs` elements.

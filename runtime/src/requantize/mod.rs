@@ -58,12 +58,22 @@ impl Output {
         self.zero_point
     }
 
+    /// Whether the bounds are those of int8.
+    #[inline(always)]
+    pub fn saturates(&self) -> bool {
+        self.bounds() == [i8::MIN, i8::MAX]
+    }
+
+    #[inline(always)]
+    fn bounds(&self) -> [i8; 2] {
+        [self.low, self.high].map(|real| (real as i32).wrapping_add(self.zero_point) as i8)
+    }
+
     /// Applies the bounds to results that have saturated to int8 already.
     #[inline(always)]
     pub fn clamp(&self, results: &mut [i8]) {
-        let bound = |real: f32| (real as i32).wrapping_add(self.zero_point) as i8;
-        let (min, max) = (bound(self.low), bound(self.high));
-        if (min, max) != (i8::MIN, i8::MAX) {
+        if !self.saturates() {
+            let [min, max] = self.bounds();
             for y in results {
                 *y = (*y).max(min).min(max);
             }

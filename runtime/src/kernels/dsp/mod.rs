@@ -8,7 +8,9 @@
 mod conv;
 mod dense;
 mod expand;
+mod planes;
 mod tile;
 
 pub use conv::conv_split;
 pub use dense::dense_split;
+pub use planes::Dsp;

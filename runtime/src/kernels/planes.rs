@@ -1,0 +1,310 @@
+//! Depthwise convolution by planes, in place.
+//!
+//! Channels are taken apart, four at a time: each channel's pixels go as 16-bit numbers into a plane of its own, with the
+//! padding around them. There a row of taps is one run of memory, and products pair up. Since each channel's results depend on
+//! that channel only, they may replace its pixels: no other output needs them any more.
+//!
+//! A plane that is too large for [`BUDGET`] holds a band of rows; the rows that the next band needs as well move up.
+
+use super::conv::{Arithmetic, Int8};
+use super::{Geometry, Io};
+use core::num::NonZeroUsize;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Channels taken apart at a time.
+pub const LANES: usize = 4;
+/// Bytes of planes that are never exceeded but for a kernel's own height.
+const BUDGET: usize = 2048;
+
+/// One direction of a depthwise convolution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Axis {
+    /// Input positions.
+    pub input: usize,
+    /// Output positions.
+    pub output: usize,
+    /// Taps.
+    pub kernel: usize,
+    /// Input positions from one output to the next.
+    pub stride: NonZeroUsize,
+    /// Padding before.
+    pub pad: usize,
+    /// Bytes from one input position to the next.
+    pub x_step: usize,
+    /// Bytes from one output position to the next.
+    pub y_step: usize,
+    /// Weights from one tap to the next.
+    pub w_step: usize,
+}
+
+/// How a depthwise convolution is cut into planes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Planes {
+    /// Direction across the rows of a plane.
+    pub outer: Axis,
+    /// Direction along a row of a plane: the longer one, if whole planes fit.
+    pub inner: Axis,
+    /// Elements of a row, an even number.
+    pub pitch: usize,
+    /// Rows of a plane.
+    pub rows: usize,
+    /// Output rows that a plane is good for.
+    pub band: usize,
+}
+
+impl Planes {
+    /// `None` for convolutions that cannot run so: dilated ones, those with several output channels an input channel, and
+    /// those whose output is larger than their input.
+    pub fn new(g: &Geometry) -> Option<Planes> {
+        let [in_h, in_w, in_c] = g.input.map(NonZeroUsize::get);
+        let [out_h, out_w, out_c] = g.output.map(NonZeroUsize::get);
+        let [kernel_h, kernel_w] = g.kernel.map(NonZeroUsize::get);
+        let [pad_h, pad_w] = g.pad;
+        let small = out_h <= in_h && out_w <= in_w && pad_h < kernel_h && pad_w < kernel_w;
+        if g.dilation.map(NonZeroUsize::get) != [1; 2] || in_c != out_c || !small {
+            return None;
+        }
+        let vertical = Axis {
+            input: in_h,
+            output: out_h,
+            kernel: kernel_h,
+            stride: g.stride[0],
+            pad: pad_h,
+            x_step: in_w.checked_mul(in_c)?,
+            y_step: out_w.checked_mul(in_c)?,
+            w_step: kernel_w.checked_mul(in_c)?,
+        };
+        let horizontal = Axis {
+            input: in_w,
+            output: out_w,
+            kernel: kernel_w,
+            stride: g.stride[1],
+            pad: pad_w,
+            x_step: in_c,
+            y_step: in_c,
+            w_step: in_c,
+        };
+        let whole = |outer, inner| {
+            let planes = Planes::with_band(outer, inner, outer.output)?;
+            (planes.bytes()? <= BUDGET).then_some(planes)
+        };
+        let upright = (out_h > out_w)
+            .then(|| whole(horizontal, vertical))
+            .flatten();
+        upright.or_else(|| whole(vertical, horizontal)).or_else(|| {
+            let least = Planes::with_band(vertical, horizontal, 1)?;
+            let row = least.pitch.checked_mul(LANES * 2)?;
+            let more = BUDGET.saturating_sub(least.bytes()?).checked_div(row)?;
+            let band = (more / vertical.stride).checked_add(1)?.min(out_h);
+            Planes::with_band(vertical, horizontal, band)
+        })
+    }
+
+    fn with_band(outer: Axis, inner: Axis, band: usize) -> Option<Planes> {
+        let reach = |axis: &Axis, outputs: usize| {
+            (outputs.checked_sub(1)?.checked_mul(axis.stride.get())?).checked_add(axis.kernel)
+        };
+        // Outputs are made in pairs; the last one's partner reads beyond what is needed.
+        let pairs = inner.output.checked_next_multiple_of(2)?;
+        let padded = inner.input.checked_add(inner.pad)?;
+        Some(Planes {
+            outer,
+            inner,
+            pitch: reach(&inner, pairs)?
+                .max(padded)
+                .checked_next_multiple_of(2)?,
+            rows: reach(&outer, band)?,
+            band,
+        })
+    }
+
+    /// Bytes of all planes.
+    pub fn bytes(&self) -> Option<usize> {
+        self.pitch.checked_mul(self.rows)?.checked_mul(LANES * 2)
+    }
+}
+
+/// One channel's rows, and where its results go.
+#[derive(Debug)]
+pub struct Band<'a> {
+    /// `[rows][pitch]`, from the first output's first tap on.
+    pub plane: &'a [i16],
+    /// How the plane is cut.
+    pub planes: &'a Planes,
+    /// Output rows.
+    pub outputs: usize,
+    /// The channel.
+    pub channel: usize,
+    /// Where in `y` the first result goes.
+    pub at: usize,
+}
+
+/// The two inner loops, which instruction sets have their own of.
+pub trait Lanes {
+    /// Copies `count` pixels of `LANES` channels, that begin at `at` and then every `step` bytes of `x`, to `planes`, one every
+    /// `plane` elements, from element `to` on.
+    fn take_apart(
+        x: &[i8],
+        [at, step, count]: [usize; 3],
+        planes: &mut [i16],
+        [to, plane]: [usize; 2],
+    ) -> Option<()> {
+        portable_take_apart(x, [at, step, count, LANES], planes, [to, plane])
+    }
+
+    /// Results of one channel's band.
+    fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
+        portable_convolve(layer, band, y)
+    }
+}
+
+/// The loops in portable Rust.
+#[derive(Debug)]
+pub struct Portable;
+
+impl Lanes for Portable {}
+
+pub(super) fn portable_take_apart(
+    x: &[i8],
+    [at, step, count, lanes]: [usize; 4],
+    planes: &mut [i16],
+    [to, plane]: [usize; 2],
+) -> Option<()> {
+    for i in 0..count {
+        let pixel = x
+            .get(at.wrapping_add(i.wrapping_mul(step))..)?
+            .get(..lanes)?;
+        for (lane, &value) in pixel.iter().enumerate() {
+            let element = to.wrapping_add(i).wrapping_add(lane.wrapping_mul(plane));
+            *planes.get_mut(element)? = value.into();
+        }
+    }
+    Some(())
+}
+
+pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
+    let Planes {
+        outer,
+        inner,
+        pitch,
+        ..
+    } = *band.planes;
+    let weights = layer.weights.get(band.channel..)?;
+    let bias = layer.start(band.channel)?;
+    for o in 0..band.outputs {
+        let row = band
+            .plane
+            .get(o.wrapping_mul(outer.stride.get()).wrapping_mul(pitch)..)?;
+        let at = band.at.wrapping_add(o.wrapping_mul(outer.y_step));
+        for i in 0..inner.output {
+            let mut sum = bias;
+            for k in 0..outer.kernel {
+                let start = k
+                    .wrapping_mul(pitch)
+                    .wrapping_add(i.wrapping_mul(inner.stride.get()));
+                let taps = row.get(start..)?.get(..inner.kernel)?;
+                for (l, &x) in taps.iter().enumerate() {
+                    let w = k
+                        .wrapping_mul(outer.w_step)
+                        .wrapping_add(l.wrapping_mul(inner.w_step));
+                    let product = i32::from(x).wrapping_mul((*weights.get(w)?).into());
+                    sum = sum.wrapping_add(product);
+                }
+            }
+            let y = y.get_mut(at.wrapping_add(i.wrapping_mul(inner.y_step)))?;
+            *y = layer.finish(band.channel, sum)?;
+        }
+    }
+    Some(())
+}
+
+/// Depthwise convolution, in place or not. Weights are `[kh][kw][c]`; `scratch` has [`super::scratch::depthwise`] bytes.
+#[inline(never)]
+pub fn depthwise_planes<L: Lanes>(
+    g: &Geometry,
+    layer: &Int8<'_, i8>,
+    io: &mut Io<'_>,
+    scratch: &mut [i8],
+) -> Option<()> {
+    let planes = Planes::new(g)?;
+    let Planes {
+        outer,
+        inner,
+        pitch,
+        rows,
+        band,
+    } = planes;
+    let buffer = <[i16]>::mut_from_bytes(scratch.as_mut_bytes()).ok()?;
+    let plane = pitch.checked_mul(rows)?;
+    let buffer = buffer.get_mut(..plane.checked_mul(LANES)?)?;
+    let channels = g.input[2].get();
+    let images = [
+        g.image_len(),
+        outer
+            .output
+            .checked_mul(inner.output)?
+            .checked_mul(channels)?,
+    ];
+    let zero = layer.input_zero_point as i16;
+    let advance = band.checked_mul(outer.stride.get())?;
+    let keep = rows.saturating_sub(advance);
+    for batch in 0..g.batch {
+        let [x_at, y_at] = images.map(|image| batch.wrapping_mul(image));
+        for channel in (0..channels).step_by(LANES) {
+            let lanes = (channels - channel).min(LANES);
+            buffer.fill(zero);
+            for first in (0..outer.output).step_by(NonZeroUsize::new(band)?.get()) {
+                if first > 0 {
+                    for plane in buffer.chunks_exact_mut(NonZeroUsize::new(plane)?.get()) {
+                        shift(plane, advance.wrapping_mul(pitch));
+                    }
+                }
+                let fresh = if first > 0 { keep } else { 0 };
+                // Buffer row 0 is this row of the padded input.
+                let top = first.wrapping_mul(outer.stride.get());
+                for row in fresh..rows {
+                    let start = row.wrapping_mul(pitch);
+                    let padded = top.wrapping_add(row);
+                    let Some(line) = padded.checked_sub(outer.pad).filter(|&l| l < outer.input)
+                    else {
+                        for plane in buffer.chunks_exact_mut(NonZeroUsize::new(plane)?.get()) {
+                            plane.get_mut(start..)?.get_mut(..pitch)?.fill(zero);
+                        }
+                        continue;
+                    };
+                    let from = x_at
+                        .wrapping_add(line.wrapping_mul(outer.x_step))
+                        .wrapping_add(channel);
+                    let to = [start.wrapping_add(inner.pad), plane];
+                    if lanes == LANES {
+                        L::take_apart(io.input(), [from, inner.x_step, inner.input], buffer, to)?;
+                    } else {
+                        let run = [from, inner.x_step, inner.input, lanes];
+                        portable_take_apart(io.input(), run, buffer, to)?;
+                    }
+                }
+                let all = buffer.chunks_exact(NonZeroUsize::new(plane)?.get());
+                for (lane, plane) in all.take(lanes).enumerate() {
+                    let at = y_at.wrapping_add(first.wrapping_mul(outer.y_step));
+                    let band = Band {
+                        plane,
+                        planes: &planes,
+                        outputs: band.min(outer.output - first),
+                        channel: channel.wrapping_add(lane),
+                        at: at.wrapping_add(channel).wrapping_add(lane),
+                    };
+                    L::convolve(layer, &band, io.output())?;
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Moves what lies behind the first `by` elements to the front.
+fn shift(plane: &mut [i16], by: usize) {
+    // In the form of `copy_within`'s own checks.
+    if by <= plane.len() {
+        plane.copy_within(by.., 0);
+    }
+}
