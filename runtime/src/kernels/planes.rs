@@ -124,35 +124,50 @@ impl Planes {
     }
 }
 
-/// One channel's rows, and where its results go.
+/// Pixels to take apart: a rectangle of the input, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Patch {
+    /// First byte in the input.
+    pub from: usize,
+    /// Rows and pixels of a row.
+    pub size: [usize; 2],
+    /// Bytes from one row to the next, and from one pixel to the next.
+    pub step: [usize; 2],
+    /// First element in the first plane.
+    pub to: usize,
+    /// Elements from one row of a plane to the next.
+    pub pitch: usize,
+    /// Elements from one plane to the next.
+    pub plane: usize,
+    /// Channels, at most [`LANES`].
+    pub lanes: usize,
+}
+
+/// Planes of some channels, and where their results go.
 #[derive(Debug)]
 pub struct Band<'a> {
-    /// `[rows][pitch]`, from the first output's first tap on.
-    pub plane: &'a [i16],
-    /// How the plane is cut.
+    /// `[LANES][rows][pitch]`, from the first output's first tap on.
+    pub buffer: &'a [i16],
+    /// How planes are cut.
     pub planes: &'a Planes,
     /// Output rows.
     pub outputs: usize,
-    /// The channel.
+    /// The first channel.
     pub channel: usize,
+    /// Channels, at most [`LANES`].
+    pub lanes: usize,
     /// Where in `y` the first result goes.
     pub at: usize,
 }
 
 /// The two inner loops, which instruction sets have their own of.
 pub trait Lanes {
-    /// Copies `count` pixels of `LANES` channels, that begin at `at` and then every `step` bytes of `x`, to `planes`, one every
-    /// `plane` elements, from element `to` on.
-    fn take_apart(
-        x: &[i8],
-        [at, step, count]: [usize; 3],
-        planes: &mut [i16],
-        [to, plane]: [usize; 2],
-    ) -> Option<()> {
-        portable_take_apart(x, [at, step, count, LANES], planes, [to, plane])
+    /// Copies pixels to planes.
+    fn take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
+        portable_take_apart(x, patch, planes)
     }
 
-    /// Results of one channel's band.
+    /// Results of a band.
     fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
         portable_convolve(layer, band, y)
     }
@@ -164,19 +179,22 @@ pub struct Portable;
 
 impl Lanes for Portable {}
 
-pub(super) fn portable_take_apart(
-    x: &[i8],
-    [at, step, count, lanes]: [usize; 4],
-    planes: &mut [i16],
-    [to, plane]: [usize; 2],
-) -> Option<()> {
-    for i in 0..count {
-        let pixel = x
-            .get(at.wrapping_add(i.wrapping_mul(step))..)?
-            .get(..lanes)?;
-        for (lane, &value) in pixel.iter().enumerate() {
-            let element = to.wrapping_add(i).wrapping_add(lane.wrapping_mul(plane));
-            *planes.get_mut(element)? = value.into();
+pub(super) fn portable_take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
+    let [rows, count] = patch.size;
+    let [down, right] = patch.step;
+    for row in 0..rows {
+        let from = patch.from.wrapping_add(row.wrapping_mul(down));
+        let to = patch.to.wrapping_add(row.wrapping_mul(patch.pitch));
+        for i in 0..count {
+            let pixel = x
+                .get(from.wrapping_add(i.wrapping_mul(right))..)?
+                .get(..patch.lanes)?;
+            for (lane, &value) in pixel.iter().enumerate() {
+                let element = to
+                    .wrapping_add(i)
+                    .wrapping_add(lane.wrapping_mul(patch.plane));
+                *planes.get_mut(element)? = value.into();
+            }
         }
     }
     Some(())
@@ -187,32 +205,40 @@ pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [
         outer,
         inner,
         pitch,
+        rows,
         ..
     } = *band.planes;
-    let weights = layer.weights.get(band.channel..)?;
-    let bias = layer.start(band.channel)?;
-    for o in 0..band.outputs {
-        let row = band
-            .plane
-            .get(o.wrapping_mul(outer.stride.get()).wrapping_mul(pitch)..)?;
-        let at = band.at.wrapping_add(o.wrapping_mul(outer.y_step));
-        for i in 0..inner.output {
-            let mut sum = bias;
-            for k in 0..outer.kernel {
-                let start = k
-                    .wrapping_mul(pitch)
-                    .wrapping_add(i.wrapping_mul(inner.stride.get()));
-                let taps = row.get(start..)?.get(..inner.kernel)?;
-                for (l, &x) in taps.iter().enumerate() {
-                    let w = k
-                        .wrapping_mul(outer.w_step)
-                        .wrapping_add(l.wrapping_mul(inner.w_step));
-                    let product = i32::from(x).wrapping_mul((*weights.get(w)?).into());
-                    sum = sum.wrapping_add(product);
+    let planes = band
+        .buffer
+        .chunks_exact(NonZeroUsize::new(pitch.checked_mul(rows)?)?.get());
+    for (lane, plane) in planes.take(band.lanes).enumerate() {
+        let channel = band.channel.wrapping_add(lane);
+        let weights = layer.weights.get(channel..)?;
+        let bias = layer.start(channel)?;
+        for o in 0..band.outputs {
+            let row = plane.get(o.wrapping_mul(outer.stride.get()).wrapping_mul(pitch)..)?;
+            let at = band
+                .at
+                .wrapping_add(lane)
+                .wrapping_add(o.wrapping_mul(outer.y_step));
+            for i in 0..inner.output {
+                let mut sum = bias;
+                for k in 0..outer.kernel {
+                    let start = k
+                        .wrapping_mul(pitch)
+                        .wrapping_add(i.wrapping_mul(inner.stride.get()));
+                    let taps = row.get(start..)?.get(..inner.kernel)?;
+                    for (l, &x) in taps.iter().enumerate() {
+                        let w = k
+                            .wrapping_mul(outer.w_step)
+                            .wrapping_add(l.wrapping_mul(inner.w_step));
+                        let product = i32::from(x).wrapping_mul((*weights.get(w)?).into());
+                        sum = sum.wrapping_add(product);
+                    }
                 }
+                let y = y.get_mut(at.wrapping_add(i.wrapping_mul(inner.y_step)))?;
+                *y = layer.finish(channel, sum)?;
             }
-            let y = y.get_mut(at.wrapping_add(i.wrapping_mul(inner.y_step)))?;
-            *y = layer.finish(band.channel, sum)?;
         }
     }
     Some(())
@@ -235,8 +261,8 @@ pub fn depthwise_planes<L: Lanes>(
         band,
     } = planes;
     let buffer = <[i16]>::mut_from_bytes(scratch.as_mut_bytes()).ok()?;
-    let plane = pitch.checked_mul(rows)?;
-    let buffer = buffer.get_mut(..plane.checked_mul(LANES)?)?;
+    let plane = NonZeroUsize::new(pitch.checked_mul(rows)?)?;
+    let buffer = buffer.get_mut(..plane.get().checked_mul(LANES)?)?;
     let channels = g.input[2].get();
     let images = [
         g.image_len(),
@@ -246,55 +272,64 @@ pub fn depthwise_planes<L: Lanes>(
             .checked_mul(channels)?,
     ];
     let zero = layer.input_zero_point as i16;
-    let advance = band.checked_mul(outer.stride.get())?;
+    let stride = outer.stride.get();
+    let advance = band.checked_mul(stride)?;
     let keep = rows.saturating_sub(advance);
+    // Padding beside the rows, and around whole planes, stays where it is.
+    buffer.fill(zero);
     for batch in 0..g.batch {
         let [x_at, y_at] = images.map(|image| batch.wrapping_mul(image));
         for channel in (0..channels).step_by(LANES) {
             let lanes = (channels - channel).min(LANES);
-            buffer.fill(zero);
             for first in (0..outer.output).step_by(NonZeroUsize::new(band)?.get()) {
-                if first > 0 {
-                    for plane in buffer.chunks_exact_mut(NonZeroUsize::new(plane)?.get()) {
-                        shift(plane, advance.wrapping_mul(pitch));
-                    }
-                }
+                // Buffer row 0 is this row of the padded input; rows before `fresh` are there already.
+                let top = first.wrapping_mul(stride);
                 let fresh = if first > 0 { keep } else { 0 };
-                // Buffer row 0 is this row of the padded input.
-                let top = first.wrapping_mul(outer.stride.get());
-                for row in fresh..rows {
-                    let start = row.wrapping_mul(pitch);
-                    let padded = top.wrapping_add(row);
-                    let Some(line) = padded.checked_sub(outer.pad).filter(|&l| l < outer.input)
-                    else {
-                        for plane in buffer.chunks_exact_mut(NonZeroUsize::new(plane)?.get()) {
-                            plane.get_mut(start..)?.get_mut(..pitch)?.fill(zero);
+                let inside = outer.pad.saturating_sub(top).max(fresh)
+                    ..outer
+                        .pad
+                        .wrapping_add(outer.input)
+                        .saturating_sub(top)
+                        .min(rows);
+                if band < outer.output {
+                    for plane in buffer.chunks_exact_mut(plane.get()) {
+                        if first > 0 {
+                            shift(plane, advance.wrapping_mul(pitch));
                         }
-                        continue;
-                    };
-                    let from = x_at
-                        .wrapping_add(line.wrapping_mul(outer.x_step))
-                        .wrapping_add(channel);
-                    let to = [start.wrapping_add(inner.pad), plane];
-                    if lanes == LANES {
-                        L::take_apart(io.input(), [from, inner.x_step, inner.input], buffer, to)?;
-                    } else {
-                        let run = [from, inner.x_step, inner.input, lanes];
-                        portable_take_apart(io.input(), run, buffer, to)?;
+                        for row in [fresh..inside.start, inside.end.max(fresh)..rows] {
+                            let padding =
+                                row.start.wrapping_mul(pitch)..row.end.wrapping_mul(pitch);
+                            if let Some(padding) = plane.get_mut(padding) {
+                                padding.fill(zero);
+                            }
+                        }
                     }
                 }
-                let all = buffer.chunks_exact(NonZeroUsize::new(plane)?.get());
-                for (lane, plane) in all.take(lanes).enumerate() {
-                    let at = y_at.wrapping_add(first.wrapping_mul(outer.y_step));
-                    let band = Band {
-                        plane,
-                        planes: &planes,
-                        outputs: band.min(outer.output - first),
-                        channel: channel.wrapping_add(lane),
-                        at: at.wrapping_add(channel).wrapping_add(lane),
+                if !inside.is_empty() {
+                    let line = top.wrapping_add(inside.start).wrapping_sub(outer.pad);
+                    let patch = Patch {
+                        from: x_at
+                            .wrapping_add(line.wrapping_mul(outer.x_step))
+                            .wrapping_add(channel),
+                        size: [inside.len(), inner.input],
+                        step: [outer.x_step, inner.x_step],
+                        to: inside.start.wrapping_mul(pitch).wrapping_add(inner.pad),
+                        pitch,
+                        plane: plane.get(),
+                        lanes,
                     };
-                    L::convolve(layer, &band, io.output())?;
+                    L::take_apart(io.input(), &patch, buffer)?;
                 }
+                let at = y_at.wrapping_add(first.wrapping_mul(outer.y_step));
+                let band = Band {
+                    buffer,
+                    planes: &planes,
+                    outputs: band.min(outer.output - first),
+                    channel,
+                    lanes,
+                    at: at.wrapping_add(channel),
+                };
+                L::convolve(layer, &band, io.output())?;
             }
         }
     }

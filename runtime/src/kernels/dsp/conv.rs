@@ -1,6 +1,6 @@
 //! Convolution with split weights, two pixels at a time.
 
-use super::{expand, tile};
+use super::{expand, residual, tile};
 use crate::kernels::patch::{self, Residual};
 use crate::kernels::split::Split;
 use crate::kernels::{Geometry, Io};
@@ -38,8 +38,11 @@ impl Pixel {
 
 /// How a pixel's taps lie in the input.
 struct Runs {
-    /// Output pixels all of whose taps lie inside, if runs can be read in words at all.
+    /// Output pixels all of whose taps lie inside in unbroken lines.
     inside: [Range<usize>; 2],
+    /// Whether lines can be read in words.
+    direct: bool,
+    run: usize,
     lines: usize,
     words: usize,
     /// Bytes from one line of the input to the next.
@@ -57,17 +60,20 @@ impl Runs {
         let [lines, kernel_w] = g.kernel.map(NonZeroUsize::get);
         let run = kernel_w.wrapping_mul(in_c);
         // A last group that is not full is filled with bytes that meet zero weights; between lines they would be in the way.
-        let direct = g.dilation.map(NonZeroUsize::get) == [1; 2] && (lines == 1 || run % 4 == 0);
+        let direct = lines == 1 || run % 4 == 0;
+        let unbroken = g.dilation.map(NonZeroUsize::get) == [1; 2];
         let inside = |axis: usize, input: usize, kernel: usize| {
             let (stride, pad) = (g.stride.get(axis), g.pad.get(axis).copied().unwrap_or(0));
             let stride = stride.copied().unwrap_or(NonZeroUsize::MIN);
             let fits = input.wrapping_add(pad).checked_sub(kernel);
             let end = fits.map_or(0, |last| last / stride + 1);
-            pad.div_ceil(stride.get())..if direct { end } else { 0 }
+            pad.div_ceil(stride.get())..if unbroken { end } else { 0 }
         };
         let pitch = in_w.wrapping_mul(in_c);
         Runs {
             inside: [inside(0, in_h, lines), inside(1, in_w, kernel_w)],
+            direct,
+            run,
             lines,
             words: run.div_ceil(4),
             pitch,
@@ -152,14 +158,12 @@ pub fn conv_split(
                 tile::results(split, words, output.zero_point(), y0, y1)?;
                 output.clamp(y);
             }
-            Some(residual) => {
+            Some(add) => {
                 let results = results.get_mut(..count * out_c)?;
                 let (r0, r1) = results.split_at_mut_checked(out_c)?;
                 tile::results(split, words, output.zero_point(), r0, r1)?;
                 output.clamp(results);
-                for (y, result) in y.iter_mut().zip(results) {
-                    *y = residual.add(*result, *y);
-                }
+                residual::add(add, results, y)?;
             }
         }
         written = written.checked_add(count * out_c)?;
@@ -179,7 +183,8 @@ fn taps_of_both(
     bytes: &mut [i8],
     words: &mut [u32],
 ) -> Option<()> {
-    if let (Some(a), Some(b)) = (runs.start(first), runs.start(second)) {
+    let starts = [runs.start(first), runs.start(second)];
+    if let ([Some(a), Some(b)], true) = (starts, runs.direct) {
         let shape = [runs.lines, runs.words, runs.pitch];
         // The end of the input may be too near for the last word.
         if expand::expand(x, [a, b], shape, words).is_some() {
@@ -187,19 +192,14 @@ fn taps_of_both(
         }
     }
     let half = bytes.len() / 2;
-    for (pixel, bytes) in [first, second]
-        .into_iter()
-        .zip(bytes.chunks_exact_mut(half.max(1)))
-    {
-        let taps = bytes.get_mut(..taps_len(g))?;
-        patch::gather(g, x, [pixel.batch, pixel.y, pixel.x], zero_point, taps)?;
+    let halves = bytes.chunks_exact_mut(half.max(1));
+    for ((pixel, start), bytes) in [first, second].into_iter().zip(starts).zip(halves) {
+        if let Some(at) = start {
+            expand::gather(x, at, [runs.lines, runs.run, runs.pitch], bytes)?;
+        } else {
+            let taps = bytes.get_mut(..runs.lines.checked_mul(runs.run)?)?;
+            patch::gather(g, x, [pixel.batch, pixel.y, pixel.x], zero_point, taps)?;
+        }
     }
     expand::expand(bytes, [0, half], [1, half / 4, half], words)
-}
-
-fn taps_len(g: &Geometry) -> usize {
-    let [kernel_h, kernel_w] = g.kernel.map(NonZeroUsize::get);
-    kernel_h
-        .wrapping_mul(kernel_w)
-        .wrapping_mul(g.input[2].get())
 }

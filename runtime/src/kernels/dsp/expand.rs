@@ -1,4 +1,4 @@
-//! From bytes of two pixels to pairs of 16-bit numbers.
+//! A pixel's taps: gathering them, and from bytes of two pixels to pairs of 16-bit numbers.
 
 use core::arch::naked_asm;
 
@@ -83,5 +83,52 @@ unsafe extern "C" fn pairs(
         "subs r9, #1",
         "bne 1b",
         "pop {{r4-r9, pc}}",
+    )
+}
+
+/// Copies `lines` runs of `run` bytes, that begin at `at` and then every `pitch` bytes of `x`, one behind the other to `to`.
+#[inline(always)]
+pub(super) fn gather(
+    x: &[i8],
+    at: usize,
+    [lines, run, pitch]: [usize; 3],
+    to: &mut [i8],
+) -> Option<()> {
+    let reach = lines.checked_sub(1)?.checked_mul(pitch)?.checked_add(run)?;
+    let from = x.get(at..)?;
+    if reach > from.len() || lines.checked_mul(run)? > to.len() || pitch < run {
+        return None;
+    }
+    // SAFETY: the runs lie in `from` up to `reach` and fill no more than `to`: checked just now. Words may be unaligned.
+    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), run, lines, pitch - run) };
+    Some(())
+}
+
+/// Four instructions a word, 13 a line.
+#[unsafe(naked)]
+unsafe extern "C" fn copy(from: *const i8, to: *mut i8, run: usize, lines: usize, skip: usize) {
+    naked_asm!(
+        "push {{r4-r6, lr}}",
+        "ldr r12, [sp, #16]",
+        "1:",
+        "lsrs r5, r2, #2",
+        "beq 3f",
+        "2:",
+        "ldr r6, [r0], #4",
+        "subs r5, #1",
+        "str r6, [r1], #4",
+        "bne 2b",
+        "3:",
+        "lsls r5, r2, #31",
+        "itt cs",
+        "ldrhcs r6, [r0], #2",
+        "strhcs r6, [r1], #2",
+        "itt mi",
+        "ldrbmi r6, [r0], #1",
+        "strbmi r6, [r1], #1",
+        "add r0, r12",
+        "subs r3, #1",
+        "bne 1b",
+        "pop {{r4-r6, pc}}",
     )
 }

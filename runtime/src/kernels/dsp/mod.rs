@@ -9,6 +9,7 @@ mod conv;
 mod dense;
 mod expand;
 mod planes;
+mod residual;
 mod tile;
 
 pub use conv::conv_split;

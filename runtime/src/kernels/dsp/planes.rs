@@ -1,8 +1,7 @@
 //! Depthwise convolution by planes: taking channels apart, and 3×3 kernels.
 
 use crate::kernels::Int8;
-use crate::kernels::conv::Arithmetic;
-use crate::kernels::planes::{Band, Lanes, portable_convolve, portable_take_apart};
+use crate::kernels::planes::{Band, LANES, Lanes, Patch, portable_convolve, portable_take_apart};
 use core::arch::naked_asm;
 
 /// The loops for cores with dual 16-bit multiplications.
@@ -10,81 +9,57 @@ use core::arch::naked_asm;
 pub struct Dsp;
 
 impl Lanes for Dsp {
-    fn take_apart(
-        x: &[i8],
-        [at, step, count]: [usize; 3],
-        planes: &mut [i16],
-        [to, plane]: [usize; 2],
-    ) -> Option<()> {
-        // Pairs are stored as words: the first element of a row may be behind the middle of one.
-        let single = to % 2;
-        let pairs = count.checked_sub(single)? / 2;
-        portable_take_apart(x, [at, step, single, 4], planes, [to, plane])?;
-        let first = at.wrapping_add(single.wrapping_mul(step));
-        if pairs > 0 {
-            let from = x.get(first..)?;
-            let whole = planes.get_mut(to.wrapping_add(single)..)?;
-            let last = (pairs.wrapping_mul(2) - 1)
-                .checked_mul(step)?
-                .checked_add(4)?;
-            let end = plane.checked_mul(3)?.checked_add(pairs.checked_mul(2)?)?;
-            if last > from.len() || end > whole.len() || plane % 2 != 0 {
-                return None;
-            }
-            // SAFETY: the last pixel's four channels end at `last`, within `from`; the last plane's pairs end at `end`, within
-            // `whole`. Words may be read unaligned; those written are aligned if the plane is, or else written unaligned.
-            unsafe { pairs_apart(from.as_ptr(), step, pairs, whole.as_mut_ptr(), plane * 2) };
+    fn take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
+        if patch.lanes != LANES {
+            return portable_take_apart(x, patch, planes);
         }
-        let done = single.wrapping_add(pairs.wrapping_mul(2));
-        let rest = [
-            at.wrapping_add(done.wrapping_mul(step)),
-            step,
-            count - done,
-            4,
-        ];
-        portable_take_apart(x, rest, planes, [to.wrapping_add(done), plane])
+        let [rows, count] = patch.size;
+        let [down, right] = patch.step;
+        let (last_row, last) = (rows.checked_sub(1)?, count.checked_sub(1)?);
+        let reach = last_row
+            .checked_mul(down)?
+            .checked_add(last.checked_mul(right)?)?;
+        let end = last_row.checked_mul(patch.pitch)?.checked_add(count)?;
+        let end = patch.plane.checked_mul(LANES - 1)?.checked_add(end)?;
+        let (from, to) = (x.get(patch.from..)?, planes.get_mut(patch.to..)?);
+        if reach.checked_add(LANES)? > from.len() || end > to.len() {
+            return None;
+        }
+        let job = Apart {
+            x: from.as_ptr(),
+            right,
+            count,
+            plane: to.as_mut_ptr(),
+            plane_len: patch.plane * 2,
+            rows,
+            down,
+            pitch: patch.pitch * 2,
+        };
+        // SAFETY: the last row's last pixel ends `reach + 4` bytes behind `from`'s start, the last plane's last row `end`
+        // elements behind `to`'s: both within, checked just now. All words may be unaligned.
+        unsafe { apart(&job) };
+        Some(())
     }
 
     fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
-        let (outer, inner) = (&band.planes.outer, &band.planes.inner);
+        let planes = band.planes;
+        let (outer, inner) = (&planes.outer, &planes.inner);
         let stride = inner.stride.get();
-        if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 {
+        if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 || band.lanes != LANES {
             return portable_convolve(layer, band, y);
         }
-        let weights = layer.weights.get(band.channel..)?;
-        let w = |row: usize, column: usize| {
-            let at = row
-                .wrapping_mul(outer.w_step)
-                .wrapping_add(column.wrapping_mul(inner.w_step));
-            weights.get(at).map(|&w| i32::from(w))
-        };
-        let pair = |low: i32, high: i32| low & 0xffff | high << 16;
-        let mut taps = [[0; 3]; 3];
-        for (row, taps) in taps.iter_mut().enumerate() {
-            *taps = [w(row, 0)?, w(row, 1)?, w(row, 2)?];
-        }
-        let [a, b, c] = taps;
-        let words = match stride {
-            1 => [
-                pair(a[0], a[1]),
-                pair(a[1], a[2]),
-                pair(b[0], b[1]),
-                pair(b[1], b[2]),
-                pair(c[0], c[1]),
-                pair(c[1], c[2]),
-            ],
-            _ => [
-                pair(a[0], a[1]),
-                pair(b[0], b[1]),
-                pair(c[0], c[1]),
-                pair(a[2], b[2]),
-                pair(0, c[2]),
-                0,
-            ],
-        };
-        let pitch = band.planes.pitch;
-        let pairs = inner.output / 2;
-        let odd = inner.output % 2;
+        let words = words(
+            layer.weights.get(band.channel..)?,
+            [outer.w_step, inner.w_step],
+            stride,
+        )?;
+        let bias = layer.bias.get(band.channel..)?.first_chunk::<LANES>()?;
+        let multipliers = layer
+            .multipliers
+            .get(band.channel..)?
+            .first_chunk::<LANES>()?;
+        let pitch = planes.pitch;
+        let (pairs, odd) = (inner.output / 2, inner.output % 2);
         let row_step = outer.stride.get().checked_mul(pitch)?;
         let last_row = band.outputs.checked_sub(1)?;
         // Elements that a row reads, and what the last row's third line reaches.
@@ -93,72 +68,134 @@ impl Lanes for Dsp {
             .checked_mul(row_step)?
             .checked_add(2 * pitch)?
             .checked_add(read)?;
+        let plane = pitch.checked_mul(planes.rows)?;
         let width = inner.output.checked_sub(1)?.checked_mul(inner.y_step)?;
         let end = last_row
             .checked_mul(outer.y_step)?
             .checked_add(width)?
-            .checked_add(1)?;
-        let results = y.get_mut(band.at..)?;
-        let sound = reach <= band.plane.len()
-            && end <= results.len()
+            .checked_add(LANES)?;
+        let results = y.get_mut(band.at..)?.get_mut(..end)?;
+        let sound = reach <= plane
+            && plane.checked_mul(LANES)? <= band.buffer.len()
             && pitch % 2 == 0
-            && band.plane.as_ptr().addr() % 4 == 0
+            && band.buffer.as_ptr().addr() % 4 == 0
             && inner.y_step > 0;
         if !sound {
             return None;
         }
         let mut job = Job {
-            words,
-            bias: [layer.start(band.channel)?; 2],
-            multiplier: *layer.multipliers.get(band.channel)?,
+            words: [0; 6],
+            bias: [0; 2],
+            multiplier: 0.0,
             zero_point: layer.output.zero_point(),
             y_step: inner.y_step,
-            line: band.plane.as_ptr(),
+            line: band.buffer.as_ptr(),
             y: results.as_mut_ptr(),
             pitch: pitch * 2,
             line_step: row_step * 2,
             row_step: outer.y_step,
             pairs_len: pairs.wrapping_mul(2).wrapping_mul(inner.y_step),
             odd,
-            rows: band.outputs,
+            rows: 0,
         };
-        // SAFETY: every row's three lines lie in the plane up to `reach`, every result in `results` up to `end`: both checked
-        // just now. Lines begin at multiples of four bytes, since the plane does and pitch and steps are even, as `LDRD` wants.
-        unsafe {
-            match stride {
-                1 => stride_1(&mut job),
-                _ => stride_2(&mut job),
+        for ((words, bias), multiplier) in words.iter().zip(bias).zip(multipliers) {
+            let (line, y) = (job.line, job.y);
+            (job.words, job.bias, job.multiplier) = (*words, [*bias; 2], *multiplier);
+            job.rows = band.outputs;
+            // SAFETY: every row's three lines lie in the lane's plane up to `reach`, every result in `results` up to `end`,
+            // which leaves room for the lane: both checked above. Lines begin at multiples of four bytes, since the buffer
+            // does and pitch and steps are even, as `LDRD` wants.
+            unsafe {
+                match stride {
+                    1 => stride_1(&mut job),
+                    _ => stride_2(&mut job),
+                }
             }
+            (job.line, job.y) = (line.wrapping_add(plane), y.wrapping_add(1));
         }
-        if layer.output.saturates() {
-            return Some(());
-        }
-        for row in 0..band.outputs {
-            for column in 0..inner.output {
-                let at = row * outer.y_step + column * inner.y_step;
-                let y = results.get_mut(at..)?.get_mut(..1)?;
-                layer.output.clamp(y);
+        if !layer.output.saturates() {
+            for row in 0..band.outputs {
+                for column in 0..inner.output {
+                    let at = row * outer.y_step + column * inner.y_step;
+                    layer.output.clamp(results.get_mut(at..)?.get_mut(..LANES)?);
+                }
             }
         }
         Some(())
     }
 }
 
-/// Seventeen instructions for two pixels of four channels: two loads and their step, four sign extensions, four packings, four
-/// stores, two for the loop.
-#[unsafe(naked)]
-unsafe extern "C" fn pairs_apart(
+/// The nine weights of each lane as the kernels want them.
+fn words(weights: &[i8], [down, right]: [usize; 2], stride: usize) -> Option<[[i32; 6]; LANES]> {
+    let tap = |row: usize, column: usize| {
+        let at = row
+            .wrapping_mul(down)
+            .wrapping_add(column.wrapping_mul(right));
+        weights.get(at..)?.first_chunk::<LANES>()
+    };
+    let row = |row: usize| Some([tap(row, 0)?, tap(row, 1)?, tap(row, 2)?]);
+    let rows = [row(0)?, row(1)?, row(2)?];
+    let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
+    let mut words = [[0; 6]; LANES];
+    for (lane, words) in words.iter_mut().enumerate() {
+        let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]] =
+            rows.map(|row| row.map(|tap| tap.get(lane).copied().unwrap_or(0)));
+        *words = match stride {
+            1 => [
+                pair(a0, a1),
+                pair(a1, a2),
+                pair(b0, b1),
+                pair(b1, b2),
+                pair(c0, c1),
+                pair(c1, c2),
+            ],
+            _ => [
+                pair(a0, a1),
+                pair(b0, b1),
+                pair(c0, c1),
+                pair(a2, b2),
+                pair(0, c2),
+                0,
+            ],
+        };
+    }
+    Some(words)
+}
+
+/// What [`apart`] works on.
+#[repr(C)]
+struct Apart {
     x: *const i8,
-    step: usize,
-    pairs: usize,
+    right: usize,
+    count: usize,
     plane: *mut i16,
     plane_len: usize,
-) {
+    rows: usize,
+    down: usize,
+    pitch: usize,
+}
+
+/// Seventeen instructions for two pixels of four channels: two loads and their step, four sign extensions, four packings, four
+/// stores, two for the loop. The last one of an odd number takes 10, a row 13.
+#[unsafe(naked)]
+unsafe extern "C" fn apart(job: &Apart) {
     naked_asm!(
-        "push {{r4-r9, lr}}",
-        "ldr lr, [sp, #28]",
-        "add r12, r3, lr, lsl #1",
+        "push {{r0, r4-r11, lr}}",
+        "ldr r10, [r0]",
+        "ldr r1, [r0, #4]",
+        "ldr r11, [r0, #12]",
+        "ldr lr, [r0, #16]",
+        "ldr r2, [r0, #20]",
+        "push {{r2, r3}}",
         "1:",
+        "ldr r4, [sp, #8]",
+        "ldr r2, [r4, #8]",
+        "mov r0, r10",
+        "mov r3, r11",
+        "add r12, r11, lr, lsl #1",
+        "lsrs r2, r2, #1",
+        "beq 3f",
+        "2:",
         "ldr r5, [r0, r1]",
         "ldr r4, [r0]",
         "add r0, r0, r1, lsl #1",
@@ -175,8 +212,31 @@ unsafe extern "C" fn pairs_apart(
         "str r4, [r12, lr]",
         "str r6, [r12], #4",
         "subs r2, #1",
+        "bne 2b",
+        "ldr r4, [sp, #8]",
+        "3:",
+        "ldr r5, [r4, #8]",
+        "lsls r5, r5, #31",
+        "beq 4f",
+        "ldr r5, [r0]",
+        "sxtb16 r6, r5",
+        "sxtb16 r5, r5, ror #8",
+        "strh r6, [r3]",
+        "strh r5, [r3, lr]",
+        "lsrs r6, r6, #16",
+        "lsrs r5, r5, #16",
+        "strh r6, [r12]",
+        "strh r5, [r12, lr]",
+        "4:",
+        "ldrd r5, r6, [r4, #24]",
+        "add r10, r5",
+        "ldr r5, [sp]",
+        "add r11, r6",
+        "subs r5, #1",
+        "str r5, [sp]",
         "bne 1b",
-        "pop {{r4-r9, pc}}",
+        "add sp, #12",
+        "pop {{r4-r11, pc}}",
     )
 }
 
