@@ -9,6 +9,7 @@ use crate::graph::{Clamp, DType, Data, Node, Op};
 use kinglet::format::{self, OpCode};
 use kinglet::kernels::Geometry;
 use kinglet::kernels::scratch::{self, Form};
+use kinglet::requantize::Output;
 use std::collections::HashMap;
 
 /// An int8 layer.
@@ -211,11 +212,19 @@ impl Chooser<'_> {
         let weights = self.weights()?;
         let folded = fold_zero_point(&node.name, &weights, &bias, x.zero_point)?;
         let int8 = facts.int8(node, x, y, clamp)?;
-        Ok((
-            int8,
-            folded,
-            multipliers(x.scale, scales, y.scale, channels),
-        ))
+        let mut multipliers = multipliers(x.scale, scales, y.scale, channels);
+        let mut bias = folded;
+        let output = Output::from(&int8);
+        let taps = weights.len().checked_div(channels).unwrap_or(0).max(1);
+        let channels = weights.chunks(taps).zip(&mut bias).zip(&mut multipliers);
+        for ((weights, bias), multiplier) in channels {
+            // The bias alone may be huge, as where training has switched a channel off; the result is a small number.
+            if weights.iter().all(|&w| w == 0) {
+                let result = output.requantize(*bias, *multiplier);
+                (*bias, *multiplier) = (i32::from(result) - i32::from(y.zero_point), 1.0);
+            }
+        }
+        Ok((int8, bias, multipliers))
     }
 }
 

@@ -3,6 +3,9 @@
 use super::Geometry;
 use core::num::NonZeroUsize;
 
+/// Channels whose sums are kept at once.
+const BLOCK: usize = 8;
+
 /// Visits the elements under the window for every output element, in ONNX Runtime's order (rows, then columns), and
 /// stores `finish(sum, count)`.
 #[inline(always)]
@@ -26,18 +29,30 @@ fn pool<T: Copy, S: Copy>(
             for ox in 0..out_w.get() {
                 let columns = g.horizontal(ox);
                 let count = rows.len() * columns.len();
-                for (channel, y) in pixels.next()?.iter_mut().enumerate() {
-                    let mut sum = start;
+                // A block of channels at a time: their sums stay in registers.
+                for (block, y) in pixels.next()?.chunks_mut(BLOCK).enumerate() {
+                    let mut sums = [start; BLOCK];
                     for row in 0..rows.len() {
                         let iy = rows.position + row * g.dilation[0].get();
                         let mut at =
-                            (iy * in_w.get() + columns.position) * channels.get() + channel;
+                            (iy * in_w.get() + columns.position) * channels.get() + block * BLOCK;
                         for _ in 0..columns.len() {
-                            sum = add(sum, *image.get(at)?);
+                            let pixel = image.get(at..)?;
+                            if let (BLOCK, Some(pixel)) = (y.len(), pixel.first_chunk::<BLOCK>()) {
+                                for (sum, &x) in sums.iter_mut().zip(pixel) {
+                                    *sum = add(*sum, x);
+                                }
+                            } else {
+                                for (sum, &x) in sums.iter_mut().zip(pixel.get(..y.len())?) {
+                                    *sum = add(*sum, x);
+                                }
+                            }
                             at += g.dilation[1].get() * channels.get();
                         }
                     }
-                    *y = finish(sum, count);
+                    for (y, sum) in y.iter_mut().zip(sums) {
+                        *y = finish(sum, count);
+                    }
                 }
             }
         }

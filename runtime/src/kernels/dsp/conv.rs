@@ -194,12 +194,46 @@ fn taps_of_both(
     let half = bytes.len() / 2;
     let halves = bytes.chunks_exact_mut(half.max(1));
     for ((pixel, start), bytes) in [first, second].into_iter().zip(starts).zip(halves) {
-        if let Some(at) = start {
-            expand::gather(x, at, [runs.lines, runs.run, runs.pitch], bytes)?;
-        } else {
-            let taps = bytes.get_mut(..runs.lines.checked_mul(runs.run)?)?;
-            patch::gather(g, x, [pixel.batch, pixel.y, pixel.x], zero_point, taps)?;
+        let taps = bytes.get_mut(..runs.lines.checked_mul(runs.run)?)?;
+        match start {
+            Some(at) => expand::gather(x, at, [runs.lines, runs.run, runs.pitch], taps, runs.run)?,
+            None => at_border(g, runs, x, pixel, zero_point, taps)?,
         }
     }
     expand::expand(bytes, [0, half], [1, half / 4, half], words)
+}
+
+/// The taps of a pixel some of which are padding.
+#[inline(never)]
+fn at_border(
+    g: &Geometry,
+    runs: &Runs,
+    x: &[i8],
+    pixel: Pixel,
+    zero_point: i8,
+    taps: &mut [i8],
+) -> Option<()> {
+    let Pixel {
+        batch,
+        y,
+        x: column,
+    } = pixel;
+    if g.dilation.map(NonZeroUsize::get) != [1; 2] {
+        return patch::gather(g, x, [batch, y, column], zero_point, taps);
+    }
+    taps.fill(zero_point);
+    let (rows, columns) = (g.vertical(y), g.horizontal(column));
+    if rows.is_empty() || columns.is_empty() {
+        return Some(());
+    }
+    let channels = g.input[2].get();
+    let to = rows
+        .start
+        .wrapping_mul(runs.run)
+        .wrapping_add(columns.start.wrapping_mul(channels));
+    let row = rows.position.wrapping_mul(runs.pitch);
+    let at = batch.wrapping_mul(runs.image).wrapping_add(row);
+    let at = at.wrapping_add(columns.position.wrapping_mul(channels));
+    let shape = [rows.len(), columns.len().wrapping_mul(channels), runs.pitch];
+    expand::gather(x, at, shape, taps.get_mut(to..)?, runs.run)
 }

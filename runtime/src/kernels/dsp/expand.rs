@@ -86,30 +86,43 @@ unsafe extern "C" fn pairs(
     )
 }
 
-/// Copies `lines` runs of `run` bytes, that begin at `at` and then every `pitch` bytes of `x`, one behind the other to `to`.
+/// Copies `lines` runs of `run` bytes, that begin at `at` and then every `pitch` bytes of `x`, to `to`, one every `spread` bytes.
 #[inline(always)]
 pub(super) fn gather(
     x: &[i8],
     at: usize,
     [lines, run, pitch]: [usize; 3],
     to: &mut [i8],
+    spread: usize,
 ) -> Option<()> {
-    let reach = lines.checked_sub(1)?.checked_mul(pitch)?.checked_add(run)?;
+    let last = lines.checked_sub(1)?;
+    let reach = last.checked_mul(pitch)?.checked_add(run)?;
+    let end = last.checked_mul(spread)?.checked_add(run)?;
     let from = x.get(at..)?;
-    if reach > from.len() || lines.checked_mul(run)? > to.len() || pitch < run {
+    if reach > from.len() || end > to.len() || pitch < run || spread < run {
         return None;
     }
-    // SAFETY: the runs lie in `from` up to `reach` and fill no more than `to`: checked just now. Words may be unaligned.
-    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), run, lines, pitch - run) };
+    // SAFETY: the runs lie in `from` up to `reach` and in `to` up to `end`: checked just now. Words may be unaligned.
+    unsafe {
+        let skips = [pitch - run, spread - run];
+        copy(from.as_ptr(), to.as_mut_ptr(), run, lines, &skips);
+    }
     Some(())
 }
 
-/// Four instructions a word, 13 a line.
+/// Four instructions a word, 14 a line.
 #[unsafe(naked)]
-unsafe extern "C" fn copy(from: *const i8, to: *mut i8, run: usize, lines: usize, skip: usize) {
+unsafe extern "C" fn copy(
+    from: *const i8,
+    to: *mut i8,
+    run: usize,
+    lines: usize,
+    skips: &[usize; 2],
+) {
     naked_asm!(
         "push {{r4-r6, lr}}",
         "ldr r12, [sp, #16]",
+        "ldrd r12, lr, [r12]",
         "1:",
         "lsrs r5, r2, #2",
         "beq 3f",
@@ -127,6 +140,7 @@ unsafe extern "C" fn copy(from: *const i8, to: *mut i8, run: usize, lines: usize
         "ldrbmi r6, [r0], #1",
         "strbmi r6, [r1], #1",
         "add r0, r12",
+        "add r1, lr",
         "subs r3, #1",
         "bne 1b",
         "pop {{r4-r6, pc}}",
