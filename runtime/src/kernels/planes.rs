@@ -343,3 +343,61 @@ fn shift(plane: &mut [i16], by: usize) {
         plane.copy_within(by.., 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::kernels::testing::{Case, bytes, cases};
+    use crate::kernels::{depthwise, scratch};
+    use crate::requantize::Output;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn depthwise_cases() -> impl Strategy<Value = Case> {
+        (cases(), 1usize..=9, 1usize..=40).prop_map(|(case, channels, width)| Case {
+            in_c: channels,
+            out_c: channels,
+            groups: channels,
+            dilation: [1, 1],
+            in_size: [case.in_size[0], case.in_size[1].max(width)],
+            ..case
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn planes_give_the_bytes_of_the_definition(case in depthwise_cases(), seed: u64, zero in -128i32..=127) {
+            let g = case.geometry();
+            let Some(len) = scratch::depthwise(&g) else { return Ok(()) };
+            let x = bytes(seed, case.input_len());
+            let weights = bytes(seed ^ 1, case.weight_len());
+            let bias: Vec<i32> = bytes(seed ^ 2, case.out_c).iter().map(|&b| i32::from(b) * 40).collect();
+            let multipliers: Vec<f32> = (0..case.out_c).map(|c| 0.004 + 0.0009 * c as f32).collect();
+            let layer = Int8 {
+                weights: &weights,
+                input_zero_point: zero,
+                bias: &bias,
+                multipliers: &multipliers,
+                output: Output::new(zero / 2, -120, 115),
+            };
+            let mut want = vec![0; case.output_len()];
+            prop_assert!(depthwise(&g, &layer, &x, &mut want).is_some());
+            // Words, for the alignment.
+            let mut words = vec![0u32; len.div_ceil(4)];
+            let scratch = &mut <[i8]>::mut_from_bytes(words.as_mut_bytes()).expect("bytes")[..len];
+
+            let mut y = vec![0; case.output_len()];
+            let mut io = Io::Apart { x: &x, y: &mut y };
+            prop_assert!(depthwise_planes::<Portable>(&g, &layer, &mut io, scratch).is_some());
+            prop_assert_eq!(&y, &want);
+
+            let mut both = x.clone();
+            prop_assert!(depthwise_planes::<Portable>(&g, &layer, &mut Io::InPlace(&mut both), scratch).is_some());
+            prop_assert_eq!(&both[..want.len()], &want[..]);
+        }
+    }
+}
