@@ -112,11 +112,15 @@ impl Observer for Forced<'_> {
         let Some(reference) = self.reference.get(&step.output) else {
             return;
         };
+        let left = match &step.kept {
+            None => Some(reference.clone()),
+            Some(kept) => kept.pick(reference),
+        };
         let ours = crate::samples::decode(step.dtype, output);
-        if ours.len() != reference.len() {
+        let Some(reference) = left.filter(|left| left.len() == ours.len()) else {
             return;
-        }
-        let stored = arrange(step, reference);
+        };
+        let stored = arrange(step, &reference);
         self.comparisons[index].add(&ours, &stored);
         match (step.dtype, &stored) {
             (DType::F32, Data::F32(v)) => {
@@ -135,7 +139,7 @@ impl Observer for Forced<'_> {
     }
 }
 
-/// The reference's tensor in the order in which the step stores it.
+/// What the step stores of the reference's tensor, in the order in which the step stores it.
 fn arrange(step: &StepInfo, reference: &Data) -> Data {
     let Some(perm) = &step.permutation else {
         return reference.clone();

@@ -8,6 +8,15 @@ use kinglet_export::graph::{
 
 /// A network of a few random nodes. Every value that no node reads is an output.
 pub fn network(seed: u64, quantized: bool) -> Graph {
+    grow(seed, quantized, [2, 6])
+}
+
+/// A quantised network of more nodes.
+pub fn deep_network(seed: u64) -> Graph {
+    grow(seed, true, [8, 16])
+}
+
+fn grow(seed: u64, quantized: bool, [fewest, most]: [usize; 2]) -> Graph {
     let mut b = Builder::new(seed, quantized);
     let r = &mut b.random;
     let shape = [
@@ -18,7 +27,7 @@ pub fn network(seed: u64, quantized: bool) -> Graph {
     ];
     let (scale, zero) = (0.01 + 0.01 * r.real().abs(), r.between(0, 80) as i32 - 40);
     let mut live = vec![b.input("x", &shape, scale, zero)];
-    let nodes = b.random.between(2, 6);
+    let nodes = b.random.between(fewest, most);
     for _ in 0..100 {
         if live.len() > nodes {
             break;

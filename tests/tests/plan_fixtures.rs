@@ -25,6 +25,7 @@ fn the_fixtures_are_what_the_compiler_makes() {
         let options = CompileOptions {
             strip: true,
             target,
+            keep_dead_channels: true,
             ..CompileOptions::default()
         };
         let made = compile(&everything(quantized), &options).unwrap().file;
@@ -49,6 +50,7 @@ fn the_fixtures_use_nearly_every_operator() {
     for (_, quantized, target) in FIXTURES {
         let options = CompileOptions {
             target,
+            keep_dead_channels: true,
             ..CompileOptions::default()
         };
         let file = compile(&everything(quantized), &options).unwrap().file;

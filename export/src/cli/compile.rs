@@ -1,11 +1,13 @@
 //! `kinglet compile`.
 
 use super::common::{self, ModelArgs, grouped};
+use crate::compile::channels::{LayerReport, Reason, Report};
 use crate::compile::{CompileOptions, Target};
 use crate::files::write_atomic;
 use crate::model::Model;
 use crate::report::terminal_table;
 use miette::{IntoDiagnostic, bail};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -26,6 +28,9 @@ pub(super) struct Args {
     /// Leave the step names out of the file (the device never holds them).
     #[arg(long)]
     strip: bool,
+    /// Compute every channel of the model, also constant ones and those that nothing reads.
+    #[arg(long)]
+    keep_dead_channels: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -35,6 +40,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let options = CompileOptions {
         target: args.target,
         strip: args.strip,
+        keep_dead_channels: args.keep_dead_channels,
     };
     let model =
         Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
@@ -57,6 +63,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "arena_bytes": compiled.arena_len,
             "peak": { "step": peak, "bytes": compiled.peak_bytes },
             "macs": compiled.macs(),
+            "channels": compiled.channels,
             "steps": compiled.steps,
             "warnings": model.warnings,
         }));
@@ -83,6 +90,67 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         vec!["multiply-accumulates".into(), grouped(compiled.macs())],
     ];
     println!("{}", terminal_table(&[&model.name, ""], &rows));
+    if let Some(report) = compiled.channels.as_ref().filter(|r| !r.is_empty()) {
+        print_channels(report);
+    }
     println!("wrote {}", args.output.display());
     Ok(())
+}
+
+/// Which channels were cut out of which layers, and why.
+fn print_channels(report: &Report) {
+    let of = |[before, after]: [u64; 2]| format!("{} of {}", grouped(after), grouped(before));
+    let cut = |l: &&LayerReport| l.channels[0] != l.channels[1] || l.macs[0] != l.macs[1];
+    let mut rows: Vec<Vec<String>> = (report.layers.iter().filter(cut))
+        .map(|layer| {
+            vec![
+                common::shorten(&layer.node),
+                format!("{} of {}", layer.channels[1], layer.channels[0]),
+                of(layer.macs),
+                of(layer.weights),
+                why(layer).join("\n"),
+            ]
+        })
+        .collect();
+    rows.push(vec![
+        "whole model".into(),
+        String::new(),
+        of(report.macs),
+        of(report.weights),
+        String::new(),
+    ]);
+    let headers = [
+        "layer",
+        "channels",
+        "multiply-accumulates",
+        "weights",
+        "removed",
+    ];
+    println!("{}", terminal_table(&headers, &rows));
+}
+
+/// The reasons for which channels of a layer went, with how many.
+fn why(layer: &LayerReport) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for removed in &layer.removed {
+        let names = |nodes: &[String]| {
+            let names: Vec<String> = nodes
+                .iter()
+                .map(|n| format!("`{}`", common::shorten(n)))
+                .collect();
+            names.join(", ")
+        };
+        let reason = match &removed.reason {
+            Reason::Constant { into, .. } if into.is_empty() => "constant, adds nothing".into(),
+            Reason::Constant { into, .. } => format!("constant, folded into {}", names(into)),
+            Reason::FeedsConstant { tensor } => {
+                format!("feed a constant channel of `{}`", common::shorten(tensor))
+            }
+            Reason::Unread { by } if by.is_empty() => "nothing reads them".into(),
+            Reason::Unread { by } => format!("zero weights in {}", names(by)),
+        };
+        *counts.entry(reason).or_default() += 1;
+    }
+    let line = |(reason, count): (String, usize)| format!("{count}: {reason}");
+    counts.into_iter().map(line).collect()
 }

@@ -1,6 +1,7 @@
 //! `kinglet verify`.
 
 use super::common::{self, ModelArgs, shorten};
+use crate::compile::StepInfo;
 use crate::emulate::{self, Mode, Request};
 use crate::reference::Reference;
 use crate::report::terminal_table;
@@ -42,6 +43,13 @@ struct Row {
     comparison: Comparison,
     device_bytes: u64,
     device_different: u64,
+}
+
+/// Elements of the model's tensor that the plan does not compute.
+fn cut_out(step: &StepInfo) -> usize {
+    let left = step.shape.iter().product();
+    let whole = step.kept.as_ref().map(|kept| kept.shape.iter().product());
+    whole.map_or(0, |whole: usize| whole.saturating_sub(left))
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
@@ -133,6 +141,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
                 "operator": steps[i].operator,
                 "output": steps[i].output,
                 "compared": rows[i].comparison.elements,
+                "elements_cut_out": cut_out(&steps[i]),
                 "equal_share": rows[i].comparison.equal_share(),
                 "largest_difference": rows[i].comparison.largest,
                 "device_bytes": rows[i].device_bytes,
@@ -184,6 +193,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "device and host",
         ];
         println!("{}", terminal_table(&headers, &table));
+        let cut = steps.iter().filter(|s| s.kept.is_some()).count();
+        if cut > 0 {
+            println!(
+                "{cut} tensors lost channels that compute nothing (see `kinglet compile`); what is left of them is compared"
+            );
+        }
     }
     let describe = |i: usize| format!("step {i}, node `{}` ({})", steps[i].name, steps[i].operator);
     if let Some(i) = first_device {

@@ -1,8 +1,10 @@
 //! From a prepared graph to a plan file.
 //!
-//! [`compile`] arranges the graph for channels-last execution (`layout`), decides what shares memory and where it
+//! [`compile`] cuts out channels that compute nothing ([`channels`]), arranges the graph for channels-last execution
+//! (`layout`), decides what shares memory and where it
 //! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
+pub mod channels;
 mod emit;
 mod facts;
 mod image;
@@ -70,6 +72,8 @@ pub struct CompileOptions {
     pub target: Target,
     /// Leave the step names out of the file.
     pub strip: bool,
+    /// Compute every channel of the model, also those that [`channels::eliminate`] would cut out.
+    pub keep_dead_channels: bool,
 }
 
 /// A step, for people and for comparisons.
@@ -89,6 +93,8 @@ pub struct StepInfo {
     pub complete: bool,
     /// Whether the columns are stored in an order of their own, which only the fully connected layers behind know.
     pub reordered: bool,
+    /// What is left of the ONNX tensor when channels were cut out of it; `None` when it is whole.
+    pub kept: Option<channels::Kept>,
     /// Element type of the output.
     #[serde(serialize_with = "dtype_name")]
     pub dtype: DType,
@@ -123,6 +129,8 @@ pub struct Compiled {
     pub peak_bytes: usize,
     /// Bytes of weights, biases and tables.
     pub constant_bytes: usize,
+    /// What was cut out of int8 layers; `None` when it was not looked for.
+    pub channels: Option<channels::Report>,
 }
 
 impl Compiled {
@@ -195,8 +203,15 @@ const SELF_TEST_SEED: u32 = 0x4b69_6e67;
 /// # Errors
 /// See [`CompileError`]; each names the node.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    let eliminated = (!options.keep_dead_channels).then(|| channels::eliminate(graph));
+    let graph = eliminated.as_ref().map_or(graph, |e| &e.graph);
     let arranged = layout::arrange(graph);
-    let emitted = emit::emit(&arranged, options.target)?;
+    let mut emitted = emit::emit(&arranged, options.target)?;
+    if let Some(eliminated) = &eliminated {
+        for step in &mut emitted.steps {
+            step.kept = eliminated.kept.get(&step.output).cloned();
+        }
+    }
     let arena_len = emitted.arena_len;
     let unproven = emitted.image.finish(arena_len as u32, (SELF_TEST_SEED, 0));
     let digest = Runner::new(&unproven)?.self_test_digest(SELF_TEST_SEED)?;
@@ -216,5 +231,6 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         peak_step: emitted.peak.0,
         peak_bytes: emitted.peak.1,
         constant_bytes: emitted.image.data_len(),
+        channels: eliminated.map(|e| e.report),
     })
 }

@@ -8,7 +8,7 @@ mod fuse_bias;
 mod lower_qdq;
 mod remove_identities;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use count::{macs, parameters, total_macs, total_parameters};
 pub use fold_batch_norm::fold_batch_norm;

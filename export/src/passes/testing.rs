@@ -2,12 +2,12 @@
 
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId, Window};
 
-pub(super) struct GraphBuilder {
-    pub(super) graph: Graph,
+pub(crate) struct GraphBuilder {
+    pub(crate) graph: Graph,
 }
 
 /// A square window with pads all around.
-pub(super) fn window(kernel: usize, pad: usize) -> Window {
+pub(crate) fn window(kernel: usize, pad: usize) -> Window {
     Window {
         kernel: [kernel; 2],
         strides: [1; 2],
@@ -17,7 +17,7 @@ pub(super) fn window(kernel: usize, pad: usize) -> Window {
 }
 
 impl GraphBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         GraphBuilder {
             graph: Graph::default(),
         }
@@ -39,7 +39,7 @@ impl GraphBuilder {
         })
     }
 
-    pub(super) fn input(&mut self, shape: &[usize]) -> ValueId {
+    pub(crate) fn input(&mut self, shape: &[usize]) -> ValueId {
         let id = self.value(
             format!("x{}", self.graph.inputs.len()),
             shape,
@@ -50,7 +50,7 @@ impl GraphBuilder {
         id
     }
 
-    pub(super) fn quantized_input(
+    pub(crate) fn quantized_input(
         &mut self,
         shape: &[usize],
         scale: f32,
@@ -67,14 +67,14 @@ impl GraphBuilder {
         id
     }
 
-    pub(super) fn floats(&mut self, name: &str, shape: &[usize], step: f32) -> ValueId {
+    pub(crate) fn floats(&mut self, name: &str, shape: &[usize], step: f32) -> ValueId {
         let count: usize = shape.iter().product();
         let data = (0..count).map(|i| (i as f32 - 1.0) * step).collect();
         self.graph
             .add_constant(name, shape.to_vec(), Data::F32(data), None)
     }
 
-    pub(super) fn constant(
+    pub(crate) fn constant(
         &mut self,
         shape: &[usize],
         data: Data,
@@ -84,7 +84,7 @@ impl GraphBuilder {
         self.graph.add_constant(name, shape.to_vec(), data, q)
     }
 
-    pub(super) fn node(
+    pub(crate) fn node(
         &mut self,
         name: &str,
         op: Op,
@@ -103,7 +103,7 @@ impl GraphBuilder {
         output
     }
 
-    pub(super) fn dequantize(&mut self, x: ValueId) -> ValueId {
+    pub(crate) fn dequantize(&mut self, x: ValueId) -> ValueId {
         let shape = self.graph[x].shape.clone();
         let output = self.value(
             format!("d{}", self.graph.values.len()),
@@ -120,7 +120,7 @@ impl GraphBuilder {
         output
     }
 
-    pub(super) fn quantize(&mut self, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
+    pub(crate) fn quantize(&mut self, x: ValueId, scale: f32, zero_point: i32) -> ValueId {
         let shape = self.graph[x].shape.clone();
         let q = Some(Quantization::per_tensor(scale, zero_point));
         let output = self.value(
@@ -138,13 +138,13 @@ impl GraphBuilder {
         output
     }
 
-    pub(super) fn finish(mut self, outputs: &[ValueId]) -> Graph {
+    pub(crate) fn finish(mut self, outputs: &[ValueId]) -> Graph {
         self.graph.outputs = outputs.to_vec();
         self.graph
     }
 }
 
 /// Names of the operators, in order.
-pub(super) fn ops(graph: &Graph) -> Vec<&'static str> {
+pub(crate) fn ops(graph: &Graph) -> Vec<&'static str> {
     graph.nodes.iter().map(|n| super::op_name(&n.op)).collect()
 }

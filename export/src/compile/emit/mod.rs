@@ -232,6 +232,7 @@ impl Emitter<'_> {
             permutation: self.permutations.get(&result).cloned(),
             complete,
             reordered: self.reordered.contains(&result),
+            kept: None,
             dtype,
             quantization: value.quantization.clone(),
             macs: macs(self.facts.graph, node),
