@@ -221,7 +221,7 @@ impl Chooser<'_> {
             // The bias alone may be huge, as where training has switched a channel off; the result is a small number.
             if weights.iter().all(|&w| w == 0) {
                 let result = output.requantize(*bias, *multiplier);
-                (*bias, *multiplier) = (i32::from(result) - i32::from(y.zero_point), 1.0);
+                (*bias, *multiplier) = (i32::from(result) - y.zero_point, 1.0);
             }
         }
         Ok((int8, bias, multipliers))
