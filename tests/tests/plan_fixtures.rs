@@ -26,7 +26,6 @@ fn the_fixtures_are_what_the_compiler_makes() {
             strip: true,
             target,
             keep_dead_channels: true,
-            ..CompileOptions::default()
         };
         let made = compile(&everything(quantized), &options).unwrap().file;
         assert!(made.len() < 30_000, "{name} is small: {}", made.len());
