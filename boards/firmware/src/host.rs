@@ -1,7 +1,7 @@
-//! The host's files and the emulator's exit, by Arm semihosting.
+//! The host's files and the emulator's exit, by semihosting: the operations and numbers are Arm's, on every architecture.
 
+use crate::arch;
 use crate::failure::Failure;
-use core::arch::asm;
 use core::ffi::CStr;
 
 const SYS_OPEN: usize = 0x01;
@@ -22,13 +22,9 @@ enum Mode {
 
 /// One request to the host; every parameter block has at most three words.
 fn call(operation: usize, block: [usize; 3]) -> usize {
-    let mut result = operation;
     // SAFETY: the host reads the block and, for SYS_READ, writes the buffer that the block names; both outlive the
-    // request, and the default clobbers tell the compiler that memory may change.
-    unsafe {
-        asm!("bkpt 0xab", inout("r0") result, in("r1") block.as_ptr(), options(nostack, preserves_flags));
-    }
-    result
+    // request, and the methods below borrow the buffers accordingly.
+    unsafe { arch::request(operation, &block) }
 }
 
 /// A file in the emulator's working directory. It stays open until the emulator exits.

@@ -2,7 +2,7 @@
 
 use crate::counter::InstructionCounter;
 use crate::failure::Failure;
-use crate::host::{self, File};
+use crate::host::File;
 use crate::stack;
 use embedded_hal::digital::OutputPin;
 use kinglet::{RunError, Session};
@@ -17,7 +17,7 @@ use kinglet::{RunError, Session};
 ///
 /// # Errors
 /// [`Failure`] says which file, sample or step is wrong.
-pub fn serve<const OPS: u64>(
+pub(crate) fn serve<const OPS: u64>(
     session: &mut Session<'_, '_, OPS>,
     counter: &mut impl InstructionCounter,
     busy: &mut impl OutputPin,
@@ -112,15 +112,4 @@ fn read_sample<const OPS: u64>(
 
 pub(crate) fn write_word(file: &File, word: u64) -> Result<(), Failure> {
     file.write(&word.to_le_bytes())
-}
-
-/// Logs a failure and ends the emulator, with exit status 0 if there was none.
-pub fn finish(result: Result<(), Failure>) -> ! {
-    match result {
-        Ok(()) => host::exit(0),
-        Err(failure) => {
-            defmt::error!("{}", failure);
-            host::exit(1)
-        }
-    }
 }

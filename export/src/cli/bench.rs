@@ -1,7 +1,8 @@
 //! `kinglet bench`.
 
 use super::common::{self, ModelArgs, grouped};
-use crate::emulate::{self, Emulation, Mode, Request};
+use crate::compile::Target;
+use crate::emulate::{self, Board, Emulation, Mode, Request};
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
 use crate::samples;
@@ -45,7 +46,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let model = args.model.open()?;
+    let board = args.board.as_deref().map(emulate::board).transpose();
+    let board = board.into_diagnostic()?;
+    let target = board.map_or(Target::Host, |board| board.plan_target);
+    let model = args.model.open(target)?;
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = if args.input.is_empty() {
@@ -53,7 +57,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     } else {
         samples::read(&plan, &args.input).into_diagnostic()?.rows
     };
-    match &args.board {
+    match board {
         Some(board) => on_board(&args, &model, board, &samples),
         None => on_host(&args, &model, &samples),
     }
@@ -76,14 +80,14 @@ fn random_sample(plan: &Plan<'_>) -> Vec<u8> {
     sample
 }
 
-fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> miette::Result<()> {
+fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> miette::Result<()> {
     let mode = if args.profile {
         Mode::Profile
     } else {
         Mode::Run
     };
     let request = Request {
-        board: emulate::board(board).into_diagnostic()?,
+        board,
         plan: &model.plan,
         samples,
         mode,
@@ -125,7 +129,7 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         "share",
     ];
     if let Some(path) = &args.report {
-        let mut report = Report::new(&format!("{} on {board}", model.name));
+        let mut report = Report::new(&format!("{} on {}", model.name, board.name));
         report.paragraph(&format!(
             "Executed instructions of one inference: {} (median of {}). Counted by the emulator; not cycles.",
             grouped(instructions),
@@ -148,7 +152,7 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         })).collect();
         common::print_json(&json!({
             "model": model.name,
-            "board": board,
+            "board": board.name,
             "samples": samples.len(),
             "instructions": instructions,
             "macs": model.macs(),
@@ -160,9 +164,10 @@ fn on_board(args: &Args, model: &Model, board: &str, samples: &[Vec<u8>]) -> mie
         println!("{}", terminal_table(&headers, &rows));
     }
     print!(
-        "{}: {} instructions an inference on {board}",
+        "{}: {} instructions an inference on {}",
         model.name,
-        grouped(instructions)
+        grouped(instructions),
+        board.name
     );
     match model.macs() {
         0 => println!(),

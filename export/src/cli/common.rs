@@ -1,6 +1,6 @@
 //! What several commands share: the model argument, progress and printing.
 
-use crate::compile::CompileOptions;
+use crate::compile::{CompileOptions, Target};
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
@@ -27,14 +27,14 @@ impl ModelArgs {
         }
     }
 
-    /// Opens (and for ONNX compiles) the model and prints its warnings to stderr.
-    pub(super) fn open(&self) -> miette::Result<Model> {
-        let model = Model::open(
-            &self.model,
-            &self.load_options(),
-            &CompileOptions::default(),
-        )
-        .into_diagnostic()?;
+    /// Opens (and for ONNX compiles, for `target`) the model and prints its warnings to stderr.
+    pub(super) fn open(&self, target: Target) -> miette::Result<Model> {
+        let options = CompileOptions {
+            target,
+            ..CompileOptions::default()
+        };
+        let model =
+            Model::open(&self.model, &self.load_options(), &options).into_diagnostic()?;
         print_warnings(&model.warnings);
         Ok(model)
     }

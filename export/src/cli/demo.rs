@@ -11,7 +11,6 @@ use crate::onnx::{LoadOptions, write};
 use crate::quantize::{self, Calibration};
 use crate::report::{Report, terminal_table};
 use crate::samples::{self, decode};
-use crate::setup;
 use crate::train::digits::{self, CLASSES, Digits, Samples};
 use crate::train::{self, Epoch};
 use indicatif::ProgressBar;
@@ -29,7 +28,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Example: kinglet demo --output digits/")]
 pub(super) struct Args {
     /// The emulated board.
-    #[arg(long, default_value = "mps2-an386")]
+    #[arg(long, default_value = emulate::DEFAULT_BOARD)]
     board: String,
     /// Where models, plan and report go; target/kinglet-demo in Kinglet's source tree by default.
     #[arg(long, value_name = "FOLDER")]
@@ -65,7 +64,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
 
     let progress = common::spinner();
     let say = |text: &str| progress.set_message(text.to_owned());
-    setup::ensure(&say).into_diagnostic()?;
+    board.toolchain(&say).into_diagnostic()?;
 
     let data = digits::load();
     let mut epochs = Vec::new();
@@ -85,12 +84,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     write::write(&int8, &int8_model).into_diagnostic()?;
 
     say("compiling");
-    let model = Model::open(
-        &int8_model,
-        &LoadOptions::default(),
-        &CompileOptions::default(),
-    )
-    .into_diagnostic()?;
+    let options = CompileOptions {
+        target: board.plan_target,
+        ..CompileOptions::default()
+    };
+    let model = Model::open(&int8_model, &LoadOptions::default(), &options).into_diagnostic()?;
     ensure!(model.warnings.is_empty(), "{}", model.warnings[0]);
     let compiled = model
         .compiled

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The board.
-    #[arg(long, default_value = "mps2-an386")]
+    /// The board; `kinglet boards` lists them. The model is compiled for its core.
+    #[arg(long, default_value = emulate::DEFAULT_BOARD)]
     board: String,
     /// Input tensor with a leading sample axis; NAME=FILE for several inputs.
     #[arg(long, value_name = "[NAME=]FILE", required = true)]
@@ -38,7 +38,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let board = emulate::board(&args.board).into_diagnostic()?;
-    let model = args.model.open()?;
+    let model = args.model.open(board.plan_target)?;
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = samples::read(&plan, &args.input).into_diagnostic()?;

@@ -1,6 +1,7 @@
 //! `kinglet inspect`: what a model is made of.
 
 use super::common::{self, ModelArgs, grouped, shorten};
+use crate::compile::Target;
 use crate::graph::{DType, Graph, Quantization, ValueId};
 use crate::model::ModelError;
 use crate::onnx;
@@ -181,7 +182,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
 
 /// What a plan says of itself.
 fn inspect_plan(args: &Args) -> miette::Result<()> {
-    let model = args.model.open()?;
+    let model = args.model.open(Target::Host)?;
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let operators = &model.operators;

@@ -1,6 +1,7 @@
 //! The `kinglet` command line: one file a subcommand.
 
 mod bench;
+mod boards;
 mod common;
 mod compile;
 mod demo;
@@ -37,6 +38,7 @@ enum Command {
     Emulate(emulate::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Boards(boards::Args),
     Demo(demo::Args),
     Test(test::Args),
     Setup(setup::Args),
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Emulate(args) => emulate::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Boards(args) => boards::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
         Command::Setup(args) => setup::run(args),

@@ -1,6 +1,7 @@
 //! `kinglet run`.
 
 use super::common::{self, ModelArgs};
+use crate::compile::Target;
 use crate::samples;
 use miette::IntoDiagnostic;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let model = args.model.open()?;
+    let model = args.model.open(Target::Host)?;
     let mut runner = model.runner().into_diagnostic()?;
     let samples =
         samples::read(&runner.plan().into_diagnostic()?, &args.input).into_diagnostic()?;

@@ -1,32 +1,38 @@
 //! `kinglet setup`.
 
-use crate::setup;
+use crate::emulate;
 use miette::IntoDiagnostic;
 use std::cell::RefCell;
 
-/// Finds or installs what emulating a board needs: the bare-metal Rust target and QEMU.
+/// Finds or installs what emulating a board needs: its bare-metal Rust target and its emulator.
 ///
 /// The commands that need them do this by themselves; this one shows what was found.
 #[derive(clap::Args)]
 #[command(
-    after_help = "With KINGLET_TARGETS_FROM_SOURCE=1 the target is built from Debian's Rust sources, not fetched by rustup."
+    after_help = "Example: kinglet setup --board microbit\n\nWith KINGLET_TARGETS_FROM_SOURCE=1 the target is built from Debian's Rust sources, not fetched by rustup."
 )]
 pub(super) struct Args {
+    /// The board.
+    #[arg(long, default_value = emulate::DEFAULT_BOARD)]
+    board: String,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
+    let board = emulate::board(&args.board).into_diagnostic()?;
     let done = RefCell::new(Vec::new());
-    let toolchain = setup::ensure(&|step| {
-        eprintln!("{step}");
-        done.borrow_mut().push(step.to_owned());
-    })
-    .into_diagnostic()?;
+    let toolchain = board
+        .toolchain(&|step| {
+            eprintln!("{step}");
+            done.borrow_mut().push(step.to_owned());
+        })
+        .into_diagnostic()?;
     if args.json {
         let found = serde_json::json!({
-            "target": setup::TARGET,
+            "board": board.name,
+            "target": board.rust_target,
             "origin": toolchain.origin(),
             "sysroot": toolchain.sysroot(),
             "rustc": toolchain.rustc_version(),
@@ -36,7 +42,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         });
         println!("{found:#}");
     } else {
-        println!("target   {} ({})", setup::TARGET, toolchain.origin());
+        println!("target   {} ({})", board.rust_target, toolchain.origin());
         println!("compiler {}", toolchain.rustc_version());
         println!(
             "emulator {} ({})",

@@ -1,7 +1,7 @@
 //! `kinglet test`.
 
 use super::common;
-use crate::setup;
+use crate::emulate::BOARDS;
 use miette::{IntoDiagnostic, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let progress = common::spinner();
-    setup::ensure(&|text| progress.set_message(text.to_owned())).into_diagnostic()?;
+    for board in BOARDS {
+        board
+            .toolchain(&|text| progress.set_message(text.to_owned()))
+            .into_diagnostic()?;
+    }
     progress.finish_and_clear();
 
     let root = root();

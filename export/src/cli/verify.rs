@@ -1,7 +1,7 @@
 //! `kinglet verify`.
 
 use super::common::{self, ModelArgs, shorten};
-use crate::compile::StepInfo;
+use crate::compile::{StepInfo, Target};
 use crate::emulate::{self, Mode, Request};
 use crate::reference::Reference;
 use crate::report::terminal_table;
@@ -53,7 +53,10 @@ fn cut_out(step: &StepInfo) -> usize {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let model = args.model.open()?;
+    let board = args.board.as_deref().map(emulate::board).transpose();
+    let board = board.into_diagnostic()?;
+    let target = board.map_or(Target::Host, |board| board.plan_target);
+    let model = args.model.open(target)?;
     let Some(steps) = model.steps() else {
         bail!(
             "{} is a plan: verify needs the ONNX file that it was made from",
@@ -98,9 +101,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             ..Row::default()
         })
         .collect();
-    if let Some(board) = &args.board {
+    if let Some(board) = board {
         let request = Request {
-            board: emulate::board(board).into_diagnostic()?,
+            board,
             plan: &model.plan,
             samples: &samples.rows,
             mode: Mode::Steps,

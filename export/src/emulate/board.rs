@@ -1,8 +1,10 @@
-//! The boards that can be emulated.
+//! The boards that there is firmware for.
 
 use super::EmulateError;
+use crate::compile::Target;
+use crate::setup::{self, Emulator, SetupError, Toolchain};
 
-/// An emulated board.
+/// A board with firmware of ours.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Board {
@@ -10,32 +12,160 @@ pub struct Board {
     pub name: &'static str,
     /// The processor core.
     pub core: &'static str,
+    /// What plans are compiled for.
+    pub plan_target: Target,
     /// The Rust target of the firmware.
-    pub target: &'static str,
-    /// QEMU's name of the machine.
-    pub machine: &'static str,
-    /// QEMU's `-icount shift`: 2 to this power nanoseconds of virtual time an instruction. The firmware's counter
-    /// depends on it.
-    pub icount_shift: u32,
+    pub rust_target: &'static str,
+    /// The hardware abstraction layer of the firmware.
+    pub hal: &'static str,
     /// Bytes of flash.
     pub flash_len: usize,
     /// Bytes of RAM, for static data, the arena and the stack.
     pub ram_len: usize,
-    /// Bytes of memory for plans that are loaded at run time.
-    pub load_len: usize,
+    /// Bytes of stack that must be left when everything else is in the RAM.
+    pub stack_reserve: usize,
+    /// Bytes of memory for plans that are loaded at run time; `None` where the RAM is too small for that.
+    pub load_len: Option<usize>,
+    /// How it is emulated.
+    pub machine: Machine,
 }
 
+/// QEMU's model of a board.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// QEMU's program.
+    pub emulator: Emulator,
+    /// Arguments that choose the machine.
+    pub arguments: &'static [&'static str],
+    /// QEMU's `-icount shift`: 2 to this power nanoseconds of virtual time an instruction. The firmware's counter
+    /// depends on it.
+    pub icount_shift: u32,
+}
+
+impl Board {
+    /// What building and emulating its firmware needs, installed where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] says what is missing and what to install.
+    pub fn toolchain(&self, progress: &dyn Fn(&str)) -> Result<Toolchain, SetupError> {
+        setup::ensure(self.rust_target, self.machine.emulator, progress)
+    }
+}
+
+/// The emulated boards have no devices but those that the firmware drives itself.
+const NO_HAL: &str = "none";
+
+/// One of Arm's FPGA boards: their registers are driven directly.
+const fn mps(
+    name: &'static str,
+    core: &'static str,
+    plan_target: Target,
+    rust_target: &'static str,
+    arguments: &'static [&'static str],
+) -> Board {
+    Board {
+        name,
+        core,
+        plan_target,
+        rust_target,
+        hal: NO_HAL,
+        flash_len: 4 << 20,
+        ram_len: 4 << 20,
+        stack_reserve: 4096,
+        load_len: Some(16 << 20),
+        machine: Machine {
+            emulator: Emulator::Arm,
+            arguments,
+            icount_shift: 7,
+        },
+    }
+}
+
+/// The board of commands that are not told another.
+pub const DEFAULT_BOARD: &str = "mps2-an386";
+
 /// All boards.
-pub const BOARDS: &[Board] = &[Board {
-    name: "mps2-an386",
-    core: "Cortex-M4F",
-    target: crate::setup::TARGET,
-    machine: "mps2-an386",
-    icount_shift: 7,
-    flash_len: 4 << 20,
-    ram_len: 4 << 20,
-    load_len: 16 << 20,
-}];
+pub const BOARDS: &[Board] = &[
+    mps(
+        "mps2-an386",
+        "Cortex-M4F",
+        Target::CortexM4f,
+        "thumbv7em-none-eabihf",
+        &["-machine", "mps2-an386"],
+    ),
+    mps(
+        "mps2-an500",
+        "Cortex-M7",
+        Target::CortexM7,
+        "thumbv7em-none-eabihf",
+        &["-machine", "mps2-an500"],
+    ),
+    mps(
+        "mps2-an505",
+        "Cortex-M33",
+        Target::CortexM33,
+        "thumbv8m.main-none-eabihf",
+        &["-machine", "mps2-an505"],
+    ),
+    Board {
+        flash_len: 512 << 10,
+        ram_len: 512 << 10,
+        ..mps(
+            "mps3-an547",
+            "Cortex-M55",
+            Target::CortexM55,
+            "thumbv8m.main-none-eabihf",
+            &["-machine", "mps3-an547"],
+        )
+    },
+    mps(
+        "mps2-an385",
+        "Cortex-M3",
+        Target::CortexM3,
+        "thumbv7m-none-eabi",
+        &["-machine", "mps2-an385"],
+    ),
+    Board {
+        name: "microbit",
+        core: "Cortex-M0",
+        plan_target: Target::CortexM0,
+        rust_target: "thumbv6m-none-eabi",
+        hal: NO_HAL,
+        flash_len: 256 << 10,
+        ram_len: 16 << 10,
+        stack_reserve: 2048,
+        load_len: None,
+        machine: Machine {
+            emulator: Emulator::Arm,
+            arguments: &["-machine", "microbit"],
+            icount_shift: 7,
+        },
+    },
+    Board {
+        name: "riscv32-virt",
+        core: "RV32IMC",
+        plan_target: Target::Riscv32imc,
+        rust_target: "riscv32imc-unknown-none-elf",
+        hal: NO_HAL,
+        flash_len: 4 << 20,
+        ram_len: 4 << 20,
+        stack_reserve: 4096,
+        load_len: Some(16 << 20),
+        machine: Machine {
+            emulator: Emulator::Riscv32,
+            arguments: &[
+                "-machine",
+                "virt",
+                "-cpu",
+                "rv32,f=false,d=false",
+                "-bios",
+                "none",
+            ],
+            icount_shift: 0,
+        },
+    },
+];
 
 /// The board of this name.
 ///
@@ -59,15 +189,23 @@ pub fn board(name: &str) -> Result<&'static Board, EmulateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn a_board_is_found_by_its_name() {
-        assert_eq!(board("mps2-an386").unwrap().core, "Cortex-M4F");
+        for known in BOARDS {
+            assert_eq!(board(known.name).unwrap(), known);
+        }
+        let names: HashSet<_> = BOARDS.iter().map(|board| board.name).collect();
+        assert_eq!(names.len(), BOARDS.len(), "names are different");
     }
 
     #[test]
     fn an_unknown_board_lists_the_known_ones() {
         let error = board("mps2").unwrap_err().to_string();
-        assert_eq!(error, "no board is named `mps2`; known boards: mps2-an386");
+        assert_eq!(
+            error,
+            "no board is named `mps2`; known boards: mps2-an386, mps2-an500, mps2-an505, mps3-an547, mps2-an385, microbit, riscv32-virt"
+        );
     }
 }

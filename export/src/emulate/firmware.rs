@@ -1,6 +1,6 @@
 //! Building a board's firmware in a child cargo.
 
-use super::{Board, EmulateError, STACK_RESERVE, file_error};
+use super::{Board, EmulateError, file_error};
 use crate::setup::Toolchain;
 use std::env;
 use std::fs::{self, File};
@@ -68,7 +68,7 @@ pub(super) fn build(
         "build",
         "--release",
         "--target",
-        board.target,
+        board.rust_target,
         "--bin",
         build.program.name(),
     ]);
@@ -89,7 +89,7 @@ pub(super) fn build(
         return Err(explain(build, &String::from_utf8_lossy(&result.stderr)));
     }
     let built = output
-        .join(board.target)
+        .join(board.rust_target)
         .join("release")
         .join(build.program.name());
     fs::copy(&built, image)
@@ -143,12 +143,12 @@ fn forget_objects_of_another_core(
     board: &Board,
     output: &Path,
 ) -> Result<(), EmulateError> {
-    let note = output.join(format!("{}.core", board.target));
+    let note = output.join(format!("{}.core", board.rust_target));
     let identity = toolchain.identity();
     if fs::read_to_string(&note).is_ok_and(|known| known == identity) {
         return Ok(());
     }
-    let objects = output.join(board.target);
+    let objects = output.join(board.rust_target);
     if objects.exists() {
         fs::remove_dir_all(&objects).map_err(file_error("removing", objects))?;
     }
@@ -185,7 +185,7 @@ fn explain(build: &Build<'_>, output: &str) -> EmulateError {
             "the arena with static data and a stack",
             "RAM",
             board.ram_len,
-            over + STACK_RESERVE as u64,
+            over + board.stack_reserve as u64,
         );
     }
     if output.contains("kinglet_panic_is_reachable") {

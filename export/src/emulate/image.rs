@@ -13,7 +13,7 @@ const ARENA_SYMBOL: &str = "KINGLET_ARENA";
 pub(super) struct Image {
     /// What is written to the flash: the loaded segments' bytes in the file.
     pub(super) flash: u64,
-    /// Static RAM: every writable section that is allocated.
+    /// Static RAM: every writable section that is allocated, but the stack.
     pub(super) ram: u64,
     /// The part of `ram` that is the arena, as reserved.
     pub(super) arena: u64,
@@ -39,7 +39,9 @@ impl Image {
             .iter()
             .filter(|section| {
                 let flags = section.sh_flags(endian);
-                flags & SHF_ALLOC != 0 && flags & SHF_WRITE != 0
+                // RISC-V's linker script gives all the RAM that is left to a section of this name.
+                let is_stack = sections.section_name(endian, section) == Ok(b".stack");
+                flags & SHF_ALLOC != 0 && flags & SHF_WRITE != 0 && !is_stack
             })
             .map(|section| u64::from(section.sh_size(endian)))
             .sum();

@@ -10,15 +10,12 @@ mod qemu;
 mod report;
 
 use crate::host::AlignedBytes;
-use crate::setup::{self, SetupError};
+use crate::setup::SetupError;
 use kinglet::{Plan, PlanError};
 use std::io;
 use std::path::PathBuf;
 
-pub use board::{BOARDS, Board, board};
-
-/// Stack that must be left when everything else is in the RAM.
-const STACK_RESERVE: usize = 4096;
+pub use board::{BOARDS, Board, DEFAULT_BOARD, Machine, board};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +114,12 @@ pub enum EmulateError {
         /// Its size.
         available: u64,
     },
+    /// The board is too small to load plans at run time.
+    #[error("{board} loads no plans at run time, it has too little RAM: link the plan in")]
+    NoLoader {
+        /// The board.
+        board: &'static str,
+    },
     /// The target or the emulator is missing.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -191,7 +194,7 @@ pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulati
     let plan = Plan::parse(aligned.bytes())?;
     check(request, &plan)?;
 
-    let toolchain = setup::ensure(progress)?;
+    let toolchain = request.board.toolchain(progress)?;
     let program = if request.loaded {
         firmware::Program::Loader
     } else {
@@ -226,7 +229,7 @@ pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulati
     fits(
         request.board,
         "the arena with static data and a stack",
-        image.ram + STACK_RESERVE as u64,
+        image.ram + request.board.stack_reserve as u64,
         Memory::Ram,
     )?;
 
@@ -280,7 +283,7 @@ pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulati
 ///
 /// As [`emulate`].
 pub fn calibrate(board: &Board, progress: &dyn Fn(&str)) -> Result<Vec<(u64, u64)>, EmulateError> {
-    let toolchain = setup::ensure(progress)?;
+    let toolchain = board.toolchain(progress)?;
     let work =
         tempfile::tempdir().map_err(file_error("creating a folder in", std::env::temp_dir()))?;
     let image_path = work.path().join("firmware.elf");
@@ -323,16 +326,17 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
             found: sample.len(),
         });
     }
+    let board = request.board;
     let memory = if request.loaded {
-        Memory::Load
+        Memory::Load(board.load_len.ok_or(EmulateError::NoLoader { board: board.name })?)
     } else {
         Memory::Flash
     };
-    fits(request.board, "the plan", plan.core_len() as u64, memory)?;
+    fits(board, "the plan", plan.core_len() as u64, memory)?;
     fits(
-        request.board,
+        board,
         "the arena with a stack",
-        (plan.arena_len() + STACK_RESERVE) as u64,
+        (plan.arena_len() + board.stack_reserve) as u64,
         Memory::Ram,
     )
 }
@@ -341,7 +345,7 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
 enum Memory {
     Flash,
     Ram,
-    Load,
+    Load(usize),
 }
 
 fn fits(
@@ -353,7 +357,7 @@ fn fits(
     let (memory, available) = match memory {
         Memory::Flash => ("flash", board.flash_len),
         Memory::Ram => ("RAM", board.ram_len),
-        Memory::Load => ("memory for loaded plans", board.load_len),
+        Memory::Load(len) => ("memory for loaded plans", len),
     };
     let available = available as u64;
     if needed <= available {
@@ -435,6 +439,23 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the model does not fit mps2-an386: the plan needs 4194305 bytes of flash, there are 4194304"
+        );
+    }
+
+    #[test]
+    fn a_board_without_a_loader_says_so() {
+        let plan = kinglet::doc_plan();
+        let request = Request {
+            board: board("microbit").unwrap(),
+            plan: &plan,
+            samples: &[vec![0; 4]],
+            mode: Mode::Run,
+            loaded: true,
+        };
+        let error = emulate(&request, &|step| panic!("nothing is to be built: {step}"));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "microbit loads no plans at run time, it has too little RAM: link the plan in"
         );
     }
 }

@@ -44,18 +44,11 @@ pub(super) fn run(
     let mut command = Command::new(toolchain.qemu());
     command
         .current_dir(folder)
-        .args([
-            "-machine",
-            board.machine,
-            "-nographic",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-        ])
+        .args(board.machine.arguments)
+        .args(["-nographic", "-monitor", "none", "-serial", "none"])
         .args([
             "-icount",
-            &format!("shift={},sleep=off", board.icount_shift),
+            &format!("shift={},sleep=off", board.machine.icount_shift),
         ])
         .args(["-semihosting-config", "enable=on,target=native"])
         .arg("-kernel")

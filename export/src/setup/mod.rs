@@ -1,5 +1,5 @@
-//! What emulating a board needs: the bare-metal target and QEMU. [`ensure`] finds them or installs them, and the
-//! [`Toolchain`] it returns is the only way that this crate builds firmware.
+//! What emulating a board needs: its bare-metal target and its emulator. [`ensure`] finds them or installs them, and the
+//! [`Toolchain`] it returns is the only way that this crate builds firmware. Only what is asked for is installed or built.
 //!
 //! Which way the target comes is decided in one place, by the environment variable [`FROM_SOURCE`]:
 //!
@@ -23,11 +23,32 @@ pub const FROM_SOURCE: &str = "KINGLET_TARGETS_FROM_SOURCE";
 /// The environment variable that says where built targets are kept; by default the user's cache directory.
 pub const CACHE: &str = "KINGLET_CACHE";
 
-/// The bare-metal target of the emulated boards.
-pub const TARGET: &str = "thumbv7em-none-eabihf";
+/// QEMU's program for an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulator {
+    /// Arm's 32-bit cores.
+    Arm,
+    /// RISC-V with 32 bits.
+    Riscv32,
+}
 
-/// The emulator's program.
-const QEMU: &str = "qemu-system-arm";
+impl Emulator {
+    /// The program's name.
+    pub fn program(self) -> &'static str {
+        match self {
+            Emulator::Arm => "qemu-system-arm",
+            Emulator::Riscv32 => "qemu-system-riscv32",
+        }
+    }
+
+    /// Debian's package with it.
+    fn debian_package(self) -> &'static str {
+        match self {
+            Emulator::Arm => "qemu-system-arm",
+            Emulator::Riscv32 => "qemu-system-misc",
+        }
+    }
+}
 
 /// Why the set-up failed.
 #[derive(Debug, thiserror::Error)]
@@ -181,24 +202,29 @@ fn belongs_to_outer_cargo(name: &str) -> bool {
         || matches!(name, "RUSTFLAGS" | "RUSTUP_TOOLCHAIN")
 }
 
-/// Finds or installs the bare-metal target and QEMU. `progress` hears of everything that takes time or changes the machine.
+/// Finds or installs the bare-metal Rust target `target` and `emulator`. `progress` hears of everything that takes time or
+/// changes the machine.
 ///
 /// # Errors
 ///
 /// [`SetupError`] says what is missing and what to install.
-pub fn ensure(progress: &dyn Fn(&str)) -> Result<Toolchain, SetupError> {
+pub fn ensure(
+    target: &str,
+    emulator: Emulator,
+    progress: &dyn Fn(&str),
+) -> Result<Toolchain, SetupError> {
     let from_source = env::var_os(FROM_SOURCE).is_some_and(|value| value == "1");
     let (compiler, rustc_version) = if from_source {
-        let sysroot = sysroot::ensure(TARGET, progress)?;
+        let sysroot = sysroot::ensure(target, progress)?;
         let version = first_line(&packages::output(
             &mut Command::new(sysroot::wrapper(&sysroot)),
             &["--version"],
         )?);
         (Compiler::FromSource { sysroot }, version)
     } else {
-        installed(progress)?
+        installed(target, progress)?
     };
-    let qemu = qemu(progress)?;
+    let qemu = qemu(emulator, progress)?;
     let qemu_version = first_line(&packages::output(&mut Command::new(&qemu), &["--version"])?);
     Ok(Toolchain {
         compiler,
@@ -209,7 +235,10 @@ pub fn ensure(progress: &dyn Fn(&str)) -> Result<Toolchain, SetupError> {
 }
 
 /// The installed compiler, with the target added by rustup when it is missing.
-fn installed(progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> {
+fn installed(
+    target: &str,
+    progress: &dyn Fn(&str),
+) -> Result<(Compiler, String), SetupError> {
     let rustup = packages::find("rustup");
     let toolchain = match (&rustup, env::var("RUSTUP_TOOLCHAIN")) {
         (None, _) => None,
@@ -230,7 +259,7 @@ fn installed(progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> 
     let has_target = || -> Result<bool, SetupError> {
         let directory = packages::output(
             &mut rustc(),
-            &["--print", "target-libdir", "--target", TARGET],
+            &["--print", "target-libdir", "--target", target],
         )?;
         let mut files = std::fs::read_dir(directory.trim())
             .into_iter()
@@ -241,24 +270,24 @@ fn installed(progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> 
     if !has_target()? {
         let Some(rustup) = rustup else {
             return Err(SetupError::Missing {
-                what: format!("the Rust target {TARGET}"),
+                what: format!("the Rust target {target}"),
                 advice: format!(
                     "install Rust with rustup (https://rustup.rs), or on Debian set {FROM_SOURCE}=1 to build it from Debian's sources"
                 ),
             });
         };
-        progress(&format!("adding the Rust target {TARGET}"));
-        let mut arguments = vec!["target", "add", TARGET];
+        progress(&format!("adding the Rust target {target}"));
+        let mut arguments = vec!["target", "add", target];
         if let Some(toolchain) = &toolchain {
             arguments.extend(["--toolchain", toolchain]);
         }
         packages::output(&mut Command::new(rustup), &arguments).map_err(|error| SetupError::Missing {
-            what: format!("the Rust target {TARGET}"),
+            what: format!("the Rust target {target}"),
             advice: format!("rustup cannot add it; where only Debian's archive can be reached, set {FROM_SOURCE}=1\n{error}"),
         })?;
         if !has_target()? {
             return Err(SetupError::Missing {
-                what: format!("the Rust target {TARGET}"),
+                what: format!("the Rust target {target}"),
                 advice:
                     "rustup added it to another toolchain than the active one; see `rustup show`"
                         .to_owned(),
@@ -270,18 +299,19 @@ fn installed(progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> 
 }
 
 /// The emulator, installed when it is missing.
-fn qemu(progress: &dyn Fn(&str)) -> Result<PathBuf, SetupError> {
-    if let Some(path) = packages::find(QEMU) {
+fn qemu(emulator: Emulator, progress: &dyn Fn(&str)) -> Result<PathBuf, SetupError> {
+    let program = emulator.program();
+    if let Some(path) = packages::find(program) {
         return Ok(path);
     }
     match Installer::of_this_machine() {
-        Some(Installer::Apt) => Installer::Apt.install(&[QEMU], progress)?,
+        Some(Installer::Apt) => Installer::Apt.install(&[emulator.debian_package()], progress)?,
         Some(Installer::Brew) => Installer::Brew.install(&["qemu"], progress)?,
         None => {}
     }
-    packages::find(QEMU).ok_or_else(|| SetupError::Missing {
-        what: format!("the emulator {QEMU}"),
-        advice: format!("install QEMU's Arm system emulator so that `{QEMU}` is on the PATH"),
+    packages::find(program).ok_or_else(|| SetupError::Missing {
+        what: format!("the emulator {program}"),
+        advice: format!("install QEMU's system emulators so that `{program}` is on the PATH"),
     })
 }
 

@@ -1,0 +1,15 @@
+//! What only assembly can say, for each architecture: requests to the host, the stack pointer, loops of known length, and
+//! faults.
+
+#[cfg(target_arch = "arm")]
+mod arm;
+#[cfg(target_arch = "arm")]
+pub(crate) use arm::{paint, request, spin, stack_limit};
+
+#[cfg(target_arch = "riscv32")]
+mod riscv;
+#[cfg(target_arch = "riscv32")]
+pub(crate) use riscv::{paint, request, spin, stack_limit};
+
+/// The exit status after a fault or an unexpected exception.
+pub(crate) const FAULT: u8 = 2;
