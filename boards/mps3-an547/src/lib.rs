@@ -4,7 +4,7 @@
 use core::arch::global_asm;
 use kinglet_mps::{Counter, Led};
 
-/// The system registers of the FPGA.
+/// The system registers of the FPGA. QEMU counts at 20 MHz there, though the core runs at 32.
 const SYSTEM_REGISTERS: usize = 0x5930_2000;
 
 // Before any Rust code: the cache of loops and branches, without which every turn of a low-overhead loop branches. The start-up

@@ -33,8 +33,7 @@ impl ModelArgs {
             target,
             ..CompileOptions::default()
         };
-        let model =
-            Model::open(&self.model, &self.load_options(), &options).into_diagnostic()?;
+        let model = Model::open(&self.model, &self.load_options(), &options).into_diagnostic()?;
         print_warnings(&model.warnings);
         Ok(model)
     }

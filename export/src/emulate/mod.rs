@@ -328,7 +328,11 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
     }
     let board = request.board;
     let memory = if request.loaded {
-        Memory::Load(board.load_len.ok_or(EmulateError::NoLoader { board: board.name })?)
+        Memory::Load(
+            board
+                .load_len
+                .ok_or(EmulateError::NoLoader { board: board.name })?,
+        )
     } else {
         Memory::Flash
     };

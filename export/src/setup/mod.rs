@@ -235,10 +235,7 @@ pub fn ensure(
 }
 
 /// The installed compiler, with the target added by rustup when it is missing.
-fn installed(
-    target: &str,
-    progress: &dyn Fn(&str),
-) -> Result<(Compiler, String), SetupError> {
+fn installed(target: &str, progress: &dyn Fn(&str)) -> Result<(Compiler, String), SetupError> {
     let rustup = packages::find("rustup");
     let toolchain = match (&rustup, env::var("RUSTUP_TOOLCHAIN")) {
         (None, _) => None,
