@@ -106,7 +106,7 @@ fn run(split: &Split<'_>, block: usize, x: &[i8], zero_point: i32, y: &mut [i8])
 #[unsafe(naked)]
 unsafe extern "C" fn rows(job: &Job) {
     naked_asm!(
-        ".fpu fpv4-sp-d16",
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "ldmia r0, {{r1-r8, r11}}",
         // Rounds of four groups; the first enters behind (4 − groups mod 4) bodies of 64 bytes.

@@ -51,6 +51,7 @@ unsafe extern "C" fn pairs(
     skip: usize,
 ) {
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r9, lr}}",
         "ldrd r9, lr, [sp, #28]",
         "1:",
@@ -120,6 +121,7 @@ unsafe extern "C" fn copy(
     skips: &[usize; 2],
 ) {
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r6, lr}}",
         "ldr r12, [sp, #16]",
         "ldrd r12, lr, [r12]",

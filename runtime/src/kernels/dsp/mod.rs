@@ -3,6 +3,9 @@
 //!
 //! They give the bytes of the portable kernels. Each submodule holds one loop in assembly behind a safe function that checks
 //! every length; the loop's budget in instructions is written beside it.
+//!
+//! The assembler does not hear of the flags' processor when it is asked for the symbols of a whole program, so each function
+//! names the least one that has its instructions.
 #![allow(unsafe_code)]
 
 mod conv;

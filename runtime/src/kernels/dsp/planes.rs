@@ -180,6 +180,7 @@ struct Apart {
 #[unsafe(naked)]
 unsafe extern "C" fn apart(job: &Apart) {
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r0, r4-r11, lr}}",
         "ldr r10, [r0]",
         "ldr r1, [r0, #4]",
@@ -269,7 +270,7 @@ macro_rules! rows {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
             naked_asm!(
-                ".fpu fpv4-sp-d16",
+                ".cpu cortex-m4",
                 "push {{r4-r11, lr}}",
                 "sub sp, #4",
                 "str r0, [sp]",

@@ -47,7 +47,7 @@ struct Job {
 #[unsafe(naked)]
 unsafe extern "C" fn sums(job: &Job, results: *const i8) {
     naked_asm!(
-        ".fpu fpv4-sp-d16",
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "vldr s4, [r0, #24]",
         "ldmia r0, {{r2-r7}}",

@@ -120,7 +120,7 @@ fn run(
 #[unsafe(naked)]
 unsafe extern "C" fn tile(job: &Job) {
     naked_asm!(
-        ".fpu fpv4-sp-d16",
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "ldmia r0, {{r1-r9, r12}}",
         // Where the first round enters: behind (8 − pairs mod 8) bodies of 48 bytes.
