@@ -66,11 +66,7 @@ pub(crate) fn execute<const OPS: u64>(
             let p = step.parameters::<format::FullyConnectedI8>()?;
             dense_split(step, p, data, arena)
         }
-        O::FullyConnectedI8Quad if linked(O::FullyConnectedI8Quad) => {
-            let p = step.parameters::<format::FullyConnectedI8>()?;
-            let weights = quad(data, p.weights, p.bias, p.multipliers)?;
-            dense_packed(step, p, &weights, arena)
-        }
+        O::FullyConnectedI8Quad if linked(O::FullyConnectedI8Quad) => dense_quad(step, data, arena),
         O::FullyConnectedF32 if linked(O::FullyConnectedF32) => dense_f32(step, data, arena),
         O::AddI8 if linked(O::AddI8) => add_i8(step, data, arena),
         O::MulI8 if linked(O::MulI8) => mul_i8(step, data, arena),
@@ -205,8 +201,30 @@ fn conv_quad(
     data: &[u8],
     arena: &mut [u8],
 ) -> Option<()> {
-    let weights = quad(data, p.weights, p.bias, p.multipliers)?;
-    conv_packed(step, p, &weights, residual, arena)
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    kernels::quad::conv_quad(
+        &Geometry::new(&p.window)?,
+        &quad(data, p.weights, p.bias, p.multipliers)?,
+        p.int8.input_zero_point.get() as i8,
+        Output::from(&p.int8),
+        &mut io,
+        scratch,
+        residual.map(Residual::from).as_ref(),
+    )
+}
+
+fn dense_quad(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedI8>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::quad::dense_quad(
+        inputs,
+        outputs,
+        &quad(data, p.weights, p.bias, p.multipliers)?,
+        Output::from(&p.int8),
+        typed(x)?,
+        typed_mut(y)?,
+    )
 }
 
 fn split<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Split<'d>> {

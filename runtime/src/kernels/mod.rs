@@ -14,11 +14,14 @@ pub mod patch;
 pub mod planes;
 mod pool;
 pub mod quad;
+mod runs;
 pub mod scratch;
 mod softmax;
 pub mod split;
 #[cfg(test)]
 mod testing;
+#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+mod thumb;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 #[cfg(kinglet_dsp)]

@@ -1,6 +1,7 @@
 //! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
 
 use super::Geometry;
+use crate::requantize::fixed::Block;
 
 /// How an int8 layer's weights are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +28,12 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
         Form::Plain => taps.checked_next_multiple_of(16)?.checked_mul(2)?,
         // Bytes, and the same as 16-bit numbers.
         Form::Split => taps.checked_next_multiple_of(4)?.checked_mul(6)?,
-        Form::Quad => taps.checked_next_multiple_of(4)?.checked_mul(2)?,
+        // Two patches, and the multipliers in fixed point.
+        Form::Quad => {
+            let blocks = g.output[2].get().div_ceil(4);
+            let patches = taps.checked_next_multiple_of(4)?.checked_mul(2)?;
+            patches.checked_add(blocks.checked_mul(size_of::<Block>())?)?
+        }
     };
     let results = if adds {
         g.output[2].get().checked_mul(2)?

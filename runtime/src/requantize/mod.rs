@@ -98,8 +98,31 @@ impl Output {
     /// The contract as it is written, where integers do not decide.
     #[cold]
     #[inline(never)]
-    fn exact(&self, accumulator: i32, multiplier: f32) -> i8 {
+    pub(crate) fn exact(&self, accumulator: i32, multiplier: f32) -> i8 {
         self.quantize(accumulator as f32 * multiplier)
+    }
+
+    /// Zero point of the output.
+    #[inline(always)]
+    pub fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
+
+    /// Whether the bounds are those of int8.
+    #[inline(always)]
+    pub fn saturates(&self) -> bool {
+        (self.min, self.max) == (i8::MIN.into(), i8::MAX.into())
+    }
+
+    /// Applies the bounds to results that have saturated to int8 already.
+    #[inline(always)]
+    pub fn clamp(&self, results: &mut [i8]) {
+        if !self.saturates() {
+            let (min, max) = (self.min as i8, self.max as i8);
+            for y in results {
+                *y = (*y).max(min).min(max);
+            }
+        }
     }
 
     /// The output for a result that is rounded already; `|rounded| ≤ 2³⁰`.

@@ -1,0 +1,128 @@
+//! Where the taps of output pixels lie in the input.
+
+use super::Geometry;
+use core::num::NonZeroUsize;
+use core::ops::Range;
+
+/// An output pixel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pixel {
+    pub(super) batch: usize,
+    pub(super) y: usize,
+    pub(super) x: usize,
+}
+
+impl Pixel {
+    /// The first one.
+    pub(super) const FIRST: Pixel = Pixel {
+        batch: 0,
+        y: 0,
+        x: 0,
+    };
+
+    /// The one behind it in memory.
+    pub(super) fn next(self, g: &Geometry) -> Pixel {
+        let [height, width, _] = g.output.map(NonZeroUsize::get);
+        let Pixel { batch, y, x } = self;
+        if x.wrapping_add(1) < width {
+            Pixel {
+                x: x.wrapping_add(1),
+                ..self
+            }
+        } else if y.wrapping_add(1) < height {
+            Pixel {
+                batch,
+                y: y.wrapping_add(1),
+                x: 0,
+            }
+        } else {
+            Pixel {
+                batch: batch.wrapping_add(1),
+                y: 0,
+                x: 0,
+            }
+        }
+    }
+}
+
+/// A pixel's taps as runs of memory: `lines` runs of `run` bytes, one every `pitch` bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shape {
+    pub(super) lines: usize,
+    pub(super) run: usize,
+    pub(super) pitch: usize,
+}
+
+impl Shape {
+    /// Taps gathered into one run.
+    pub(super) fn gathered(taps: usize) -> Shape {
+        Shape {
+            lines: 1,
+            run: taps,
+            pitch: taps,
+        }
+    }
+}
+
+/// Where the taps of those pixels begin that have all of them inside the input.
+pub(super) struct Runs {
+    /// Rows and columns of such pixels.
+    inside: [Range<usize>; 2],
+    /// How their taps lie.
+    pub(super) shape: Shape,
+    image: usize,
+    /// Bytes from one output pixel's taps to the next one's, vertically and horizontally.
+    step: [usize; 2],
+    /// Bytes that padding would lie before the input.
+    origin: usize,
+}
+
+impl Runs {
+    pub(super) fn new(g: &Geometry) -> Runs {
+        let [in_h, in_w, in_c] = g.input.map(NonZeroUsize::get);
+        let [lines, kernel_w] = g.kernel.map(NonZeroUsize::get);
+        let inside = |axis: usize, input: usize, kernel: usize| {
+            let (stride, pad) = match axis {
+                0 => (g.stride[0], g.pad[0]),
+                _ => (g.stride[1], g.pad[1]),
+            };
+            let fits = input.wrapping_add(pad).checked_sub(kernel);
+            pad.div_ceil(stride.get())..fits.map_or(0, |last| last / stride + 1)
+        };
+        let solid = g.dilation.map(NonZeroUsize::get) == [1; 2];
+        let pitch = in_w.wrapping_mul(in_c);
+        Runs {
+            inside: match solid {
+                true => [inside(0, in_h, lines), inside(1, in_w, kernel_w)],
+                false => [0..0, 0..0],
+            },
+            shape: Shape {
+                lines,
+                run: kernel_w.wrapping_mul(in_c),
+                pitch,
+            },
+            image: in_h.wrapping_mul(pitch),
+            step: [
+                g.stride[0].get().wrapping_mul(pitch),
+                g.stride[1].get().wrapping_mul(in_c),
+            ],
+            origin: g.pad[0]
+                .wrapping_mul(pitch)
+                .wrapping_add(g.pad[1].wrapping_mul(in_c)),
+        }
+    }
+
+    /// Where the pixel's taps begin, if all of them lie inside.
+    #[inline(always)]
+    pub(super) fn start(&self, pixel: Pixel) -> Option<usize> {
+        let [rows, columns] = &self.inside;
+        let inside = rows.contains(&pixel.y) && columns.contains(&pixel.x);
+        let [down, right] = self.step;
+        let at = pixel
+            .batch
+            .wrapping_mul(self.image)
+            .wrapping_add(pixel.y.wrapping_mul(down))
+            .wrapping_add(pixel.x.wrapping_mul(right));
+        inside.then(|| at.wrapping_sub(self.origin))
+    }
+}
