@@ -30,15 +30,16 @@ fn main() {
         return;
     }
     // Dual 16-bit multiplications and a single-precision FPU.
-    if assembles(&target, "smlad r0, r1, r2, r3\nvcvtr.s32.f32 s0, s0") {
+    let dsp = assembles(&target, "smlad r0, r1, r2, r3\nvcvtr.s32.f32 s0, s0");
+    if dsp {
         println!("cargo::rustc-cfg=kinglet_dsp");
     }
     // Helium.
     if assembles(&target, "vmlava.s8 r0, q0, q1") {
         println!("cargo::rustc-cfg=kinglet_mve");
     }
-    // Thumb-2 with multiply-accumulate.
-    if assembles(&target, "mla r0, r1, r2, r3") {
+    // Thumb-2 with multiply-accumulate, and not both of the above.
+    if !dsp && assembles(&target, "mla r0, r1, r2, r3") {
         println!("cargo::rustc-cfg=kinglet_armv7m");
     }
 }

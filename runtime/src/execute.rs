@@ -265,21 +265,6 @@ fn conv_packed(
 }
 
 #[inline(always)]
-fn dense_packed(
-    step: &Step<'_>,
-    p: &format::FullyConnectedI8,
-    weights: &impl Packed,
-    arena: &mut [u8],
-) -> Option<()> {
-    let (mut io, _) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
-    let Io::Apart { x, y } = &mut io else {
-        return None;
-    };
-    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
-    kernels::patch::dense_packed(inputs, outputs, weights, Output::from(&p.int8), x, y)
-}
-
-#[inline(always)]
 fn conv_reference<W: Weight>(
     step: &Step<'_>,
     data: &[u8],

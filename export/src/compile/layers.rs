@@ -218,10 +218,11 @@ impl Chooser<'_> {
         let taps = weights.len().checked_div(channels).unwrap_or(0).max(1);
         let channels = weights.chunks(taps).zip(&mut bias).zip(&mut multipliers);
         for ((weights, bias), multiplier) in channels {
-            // The bias alone may be huge, as where training has switched a channel off; the result is a small number.
+            // The bias alone may be huge, as where training has switched a channel off; the result is a small number. A quarter
+            // is a multiplier that integers take, too.
             if weights.iter().all(|&w| w == 0) {
                 let result = output.requantize(*bias, *multiplier);
-                (*bias, *multiplier) = (i32::from(result) - y.zero_point, 1.0);
+                (*bias, *multiplier) = ((i32::from(result) - y.zero_point) * 4, 0.25);
             }
         }
         Ok((int8, bias, multipliers))

@@ -20,7 +20,7 @@ mod softmax;
 pub mod split;
 #[cfg(test)]
 mod testing;
-#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[cfg(kinglet_armv7m)]
 mod thumb;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
@@ -32,12 +32,14 @@ pub use elementwise::{
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
 pub use io::Io;
 pub use movement::{pad, place, transpose};
-#[cfg(not(kinglet_dsp))]
+#[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
 pub use planes::Portable as DepthwiseLanes;
 pub use pool::{average_pool, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
 #[cfg(not(kinglet_dsp))]
 pub use split::{conv_split, dense_split};
+#[cfg(kinglet_armv7m)]
+pub use thumb::Thumb as DepthwiseLanes;
 
 use crate::format::Window;
 use core::num::NonZeroUsize;

@@ -134,7 +134,7 @@ pub struct Block {
 
 impl Block {
     /// For channels with these multipliers, whose sums begin with `bias` and have `taps` products.
-    pub fn new(multipliers: &[f32; 4], bias: &[i32; 4], taps: usize) -> Self {
+    pub fn new(multipliers: &[f32; 4], bias: &[i32; 4], taps: usize, output: &Output) -> Self {
         let mut window = 0;
         let mut factors = [0; 4];
         // No product of two bytes is greater than 2¹⁴.
@@ -150,7 +150,13 @@ impl Block {
                 let saturating = 514u32
                     .checked_shl(shift + 1)
                     .filter(|s| s >> (shift + 1) == 514);
-                let largest = products.saturating_add(bias.unsigned_abs());
+                // What a sum can be where it matters: with this zero point, one that is negative comes out as the zero point,
+                // however far off.
+                let largest = if output.zero_point == i8::MIN.into() {
+                    bias.saturating_add_unsigned(products).max(0).unsigned_abs()
+                } else {
+                    products.saturating_add(bias.unsigned_abs())
+                };
                 largest
                     .min(saturating.unwrap_or(u32::MAX))
                     .saturating_add(ROUNDINGS)
@@ -219,7 +225,12 @@ mod tests {
             a if a < -products => a + products,
             _ => 0,
         };
-        let block = Block::new(&[0.25, multiplier, 1e-6, 0.003], &[3, bias, -9, 0], taps);
+        let block = Block::new(
+            &[0.25, multiplier, 1e-6, 0.003],
+            &[3, bias, -9, 0],
+            taps,
+            output,
+        );
         let got = block.requantize(1, accumulator, multiplier, output);
         assert_eq!(got, want, "{context:?} {block:?}");
         scale.round(accumulator).is_some()
@@ -314,10 +325,24 @@ mod tests {
         }
         assert!(slow.iter().all(|&n| n < 20), "{slow:?}");
         // In blocks with ordinary multipliers, too.
-        let block = Block::new(&[0.002, 0.001, 0.004, 0.0005], &[1000; 4], 576);
+        let block = Block::new(&[0.002, 0.001, 0.004, 0.0005], &[1000; 4], 576, &out);
         assert!(block.window < 1 << 22, "{block:?}");
+        // Nor does one that training has switched off.
+        let relu = Output::saturating(-128);
+        let block = Block::new(
+            &[0.002, 3e-8, 0.0, 0.0005],
+            &[1000, -(1 << 30), 7, 0],
+            576,
+            &relu,
+        );
+        assert!(block.window < 1 << 24, "{block:?}");
         // A channel of tiny weights does not spoil its neighbours.
-        let block = Block::new(&[0.002, 1e-11, 0.0, 0.0005], &[1000, i32::MAX, 7, 0], 64);
+        let block = Block::new(
+            &[0.002, 1e-11, 0.0, 0.0005],
+            &[1000, i32::MAX, 7, 0],
+            64,
+            &out,
+        );
         assert!(block.window < 1 << 22, "{block:?}");
     }
 
@@ -335,7 +360,11 @@ mod tests {
             f32::NEG_INFINITY,
         ] {
             assert_eq!(Scale::new(m).round(100), None, "{m}");
-            assert_eq!(Block::new(&[m; 4], &[0; 4], 9).window, u32::MAX, "{m}");
+            assert_eq!(
+                Block::new(&[m; 4], &[0; 4], 9, &out).window,
+                u32::MAX,
+                "{m}"
+            );
         }
         for m in [0.0, 1e-40, 1e-11] {
             assert_eq!(Scale::new(m).round(i32::MIN), Some(0), "{m}");

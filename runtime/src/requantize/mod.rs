@@ -66,7 +66,7 @@ impl Output {
 
     #[inline(always)]
     fn bounds(&self) -> [i8; 2] {
-        [self.low, self.high].map(|real| (real as i32).wrapping_add(self.zero_point) as i8)
+        [self.min as i8, self.max as i8]
     }
 
     /// Applies the bounds to results that have saturated to int8 already.
@@ -100,29 +100,6 @@ impl Output {
     #[inline(never)]
     pub(crate) fn exact(&self, accumulator: i32, multiplier: f32) -> i8 {
         self.quantize(accumulator as f32 * multiplier)
-    }
-
-    /// Zero point of the output.
-    #[inline(always)]
-    pub fn zero_point(&self) -> i32 {
-        self.zero_point
-    }
-
-    /// Whether the bounds are those of int8.
-    #[inline(always)]
-    pub fn saturates(&self) -> bool {
-        (self.min, self.max) == (i8::MIN.into(), i8::MAX.into())
-    }
-
-    /// Applies the bounds to results that have saturated to int8 already.
-    #[inline(always)]
-    pub fn clamp(&self, results: &mut [i8]) {
-        if !self.saturates() {
-            let (min, max) = (self.min as i8, self.max as i8);
-            for y in results {
-                *y = (*y).max(min).min(max);
-            }
-        }
     }
 
     /// The output for a result that is rounded already; `|rounded| ≤ 2³⁰`.

@@ -43,7 +43,7 @@ pub fn conv_quad(
         .iter()
         .zip(quad.multipliers.as_chunks().0);
     for (scale, (bias, multipliers)) in scales.iter_mut().zip(constants) {
-        *scale = Block::new(multipliers, bias, taps);
+        *scale = Block::new(multipliers, bias, taps, &output);
     }
     let layer = Layer {
         quad,

@@ -11,7 +11,7 @@ mod tile;
 
 pub use conv::conv_quad;
 pub use dense::dense_quad;
-#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[cfg(kinglet_armv7m)]
 pub(super) use tile::{Layer, Pair};
 
 /// Weights, biases and multipliers in this form.

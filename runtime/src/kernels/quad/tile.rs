@@ -1,8 +1,8 @@
 //! The inner loops: sums of several channels and pixels at once. Armv7-M has them in assembly.
 
-#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[cfg(kinglet_armv7m)]
 pub(super) use crate::kernels::thumb::{eight, pair};
-#[cfg(not(all(kinglet_armv7m, not(kinglet_dsp))))]
+#[cfg(not(kinglet_armv7m))]
 pub(super) use portable::{eight, pair};
 
 use super::Quad;
@@ -34,7 +34,7 @@ mod portable {
 
     /// Results of two pixels for `y0.len()` channels, those of whole blocks from block `first` on. They saturate to int8, and may
     /// or may not be within the output's bounds.
-    #[cfg_attr(all(kinglet_armv7m, not(kinglet_dsp)), allow(dead_code))]
+    #[cfg_attr(kinglet_armv7m, allow(dead_code))]
     #[inline(always)]
     pub(in crate::kernels) fn pair(
         layer: &Layer<'_>,
@@ -125,7 +125,7 @@ mod portable {
     }
 
     /// Sums of eight channels for one pixel: `sums` and the products of `x` with the weights of two blocks, which are as long.
-    #[cfg_attr(all(kinglet_armv7m, not(kinglet_dsp)), allow(dead_code))]
+    #[cfg_attr(kinglet_armv7m, allow(dead_code))]
     #[inline(always)]
     pub(in crate::kernels) fn eight(
         weights: [&[[i8; 4]]; 2],

@@ -6,6 +6,15 @@
 
 mod eight;
 mod pair;
+mod planes;
 
 pub(super) use eight::eight;
 pub(super) use pair::pair;
+pub use planes::Thumb;
+
+use crate::requantize::Output;
+
+/// What integers do not decide, for the loops to call; `multiplier` is the bits of a float.
+extern "C" fn exact(accumulator: i32, multiplier: u32, output: &Output) -> i32 {
+    output.exact(accumulator, f32::from_bits(multiplier)).into()
+}

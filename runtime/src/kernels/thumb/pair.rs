@@ -106,11 +106,6 @@ pub(in crate::kernels) fn pair(
     Some(())
 }
 
-/// What integers do not decide; `multiplier` is the bits of a float.
-extern "C" fn exact(accumulator: i32, multiplier: u32, output: &Output) -> i32 {
-    output.exact(accumulator, f32::from_bits(multiplier)).into()
-}
-
 /// Bytes of code for a tap.
 const TAP: usize = 14 * 4;
 
@@ -313,6 +308,6 @@ unsafe extern "C" fn tile(job: &Job) {
         slow!("25", "r9", "8", "35"),
         slow!("26", "r10", "4", "36"),
         slow!("27", "r11", "4", "37"),
-        exact = sym exact,
+        exact = sym super::exact,
     )
 }
