@@ -117,10 +117,15 @@ impl Observer for Forced<'_> {
             Some(kept) => kept.pick(reference),
         };
         let ours = crate::samples::decode(step.dtype, output);
-        let Some(reference) = left.filter(|left| left.len() == ours.len()) else {
+        let complete = |left: &Data| left.len() == step.shape.iter().product::<usize>();
+        let Some(reference) = left.filter(complete) else {
             return;
         };
-        let stored = arrange(step, &reference);
+        let whole = arrange(step, &reference);
+        let part = step.part.clone().unwrap_or(0..whole.len());
+        let Some(stored) = whole.slice(part).filter(|s| s.len() == ours.len()) else {
+            return;
+        };
         self.comparisons[index].add(&ours, &stored);
         match (step.dtype, &stored) {
             (DType::F32, Data::F32(v)) => {
@@ -133,7 +138,7 @@ impl Observer for Forced<'_> {
                     *to = from as i8 as u8;
                 }
             }
-            (DType::U8, Data::U8(v)) => output.copy_from_slice(v),
+            (DType::U8, Data::U8(v)) if v.len() == output.len() => output.copy_from_slice(v),
             _ => {}
         }
     }

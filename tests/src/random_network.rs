@@ -51,6 +51,35 @@ fn grow(seed: u64, quantized: bool, [fewest, most]: [usize; 2]) -> Graph {
     b.graph
 }
 
+/// A chain of convolutions, poolings, functions and residual sums over one image, higher than wide: what can run by bands.
+pub fn chain(seed: u64, quantized: bool) -> Graph {
+    let mut b = Builder::new(seed, quantized);
+    let r = &mut b.random;
+    let shape = [1, r.between(1, 6), r.between(6, 30), r.between(1, 7)];
+    let (scale, zero) = (0.01 + 0.01 * r.real().abs(), r.between(0, 80) as i32 - 40);
+    let mut last = b.input("x", &shape, scale, zero);
+    let nodes = b.random.between(1, 7);
+    let mut made = 0;
+    for _ in 0..100 {
+        if made == nodes {
+            break;
+        }
+        let next = match b.random.below(10) {
+            0..=2 => convolution(&mut b, last, false),
+            3..=5 => convolution(&mut b, last, true),
+            6 => pool(&mut b, last),
+            7 => Some(unary(&mut b, last)),
+            8 => residual(&mut b, last),
+            _ => binary_with_constant(&mut b, last),
+        };
+        if let Some(next) = next {
+            (last, made) = (next, made + 1);
+        }
+    }
+    b.graph.outputs = vec![last];
+    b.graph
+}
+
 /// A node on `[n, c, h, w]`; `None` when the dice fit nothing.
 fn plane(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
     match b.random.below(16) {

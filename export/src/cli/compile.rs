@@ -2,7 +2,7 @@
 
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::channels::{LayerReport, Reason, Report};
-use crate::compile::{CompileOptions, Target};
+use crate::compile::{CompileOptions, Target, Tiling};
 use crate::files::write_atomic;
 use crate::model::Model;
 use crate::report::terminal_table;
@@ -15,7 +15,10 @@ use std::path::PathBuf;
 ///
 /// Prints what the plan needs before anything is flashed: arena, flash, and the layer at the memory peak.
 #[derive(clap::Args)]
-#[command(after_help = "Example: kinglet compile model.onnx -o model.kinglet --target cortex-m4f")]
+#[command(after_help = "Examples:
+  kinglet compile model.onnx -o model.kinglet --target cortex-m4f
+  kinglet compile model.onnx -o model.kinglet --target cortex-m4f --tile smallest
+  kinglet compile model.onnx -o model.kinglet --target cortex-m0 --arena-limit 12000")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -25,6 +28,12 @@ pub(super) struct Args {
     /// What to compile for.
     #[arg(long, value_enum, default_value_t)]
     target: Target,
+    /// Which chains of steps run by bands of rows, so that less of them is in memory at once.
+    #[arg(long, value_enum, default_value_t)]
+    tile: Tiling,
+    /// Most bytes of arena: tiles whatever is necessary, at the least cost; an error when that is not enough.
+    #[arg(long, value_name = "BYTES", conflicts_with = "tile")]
+    arena_limit: Option<usize>,
     /// Leave the step names out of the file (the device never holds them).
     #[arg(long)]
     strip: bool,
@@ -41,6 +50,8 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         target: args.target,
         strip: args.strip,
         keep_dead_channels: args.keep_dead_channels,
+        tiling: args.tile,
+        arena_limit: args.arena_limit,
     };
     let model =
         Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
@@ -62,6 +73,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "constant_bytes": compiled.constant_bytes,
             "arena_bytes": compiled.arena_len,
             "peak": { "step": peak, "bytes": compiled.peak_bytes },
+            "tiled": compiled.tiled,
             "macs": compiled.macs(),
             "channels": compiled.channels,
             "steps": compiled.steps,
@@ -69,7 +81,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         }));
         return Ok(());
     }
-    let rows = vec![
+    let mut rows = vec![
         vec![
             "plan (flash)".into(),
             format!("{} bytes", grouped(compiled.core_len as u64)),
@@ -89,6 +101,31 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         vec!["steps".into(), compiled.steps.len().to_string()],
         vec!["multiply-accumulates".into(), grouped(compiled.macs())],
     ];
+    if let Some(tiled) = &compiled.tiled {
+        rows.push(vec![
+            "arena without tiling".into(),
+            format!("{} bytes", grouped(tiled.untiled_arena_len as u64)),
+        ]);
+        rows.push(vec![
+            "  steps more, bytes copied".into(),
+            format!(
+                "{}, {} (nothing is computed twice)",
+                grouped(tiled.extra_steps),
+                grouped(tiled.copied_bytes)
+            ),
+        ]);
+        for chain in &tiled.chains {
+            let (first, last) = (common::shorten(&chain.first), common::shorten(&chain.last));
+            rows.push(vec![
+                format!("  {} bands of {} rows", chain.bands, chain.rows),
+                if first == last {
+                    first
+                } else {
+                    format!("{first} to {last}")
+                },
+            ]);
+        }
+    }
     println!("{}", terminal_table(&[&model.name, ""], &rows));
     if let Some(report) = compiled.channels.as_ref().filter(|r| !r.is_empty()) {
         print_channels(report);

@@ -3,6 +3,8 @@
 use super::facts::{Facts, Result};
 use super::packing::{self, Packed, Weights};
 use super::residual::{self, Residuals};
+use super::storage::Needs;
+use super::tiling::Bands;
 use super::weights::{fold_zero_point, multipliers};
 use super::{Target, layout::transpose_data};
 use crate::graph::{Clamp, DType, Data, Node, Op};
@@ -17,10 +19,7 @@ pub(super) struct Layer {
     pub(super) code: OpCode,
     pub(super) int8: format::Int8,
     pub(super) constants: Packed,
-    /// Bytes of working memory.
-    pub(super) scratch: usize,
-    /// Whether the result may begin where the input begins.
-    pub(super) in_place: bool,
+    pub(super) needs: Needs,
 }
 
 /// All int8 layers, by node, and the convolutions that add a residual.
@@ -30,15 +29,24 @@ pub(super) struct Layers {
     pub(super) residuals: Residuals,
 }
 
+impl Layers {
+    /// What each layer wants of the memory.
+    pub(super) fn needs(&self) -> HashMap<usize, Needs> {
+        self.layers.iter().map(|(&t, l)| (t, l.needs)).collect()
+    }
+}
+
+/// Whether node `t` has a kernel that adds a residual to its results.
+pub(super) fn can_add(facts: Facts<'_>, t: usize, target: Target) -> bool {
+    let node = &facts.graph.nodes[t];
+    matches!(node.op, Op::Conv2d { groups: 1, .. })
+        && target.patches()
+        && narrow(facts, node).is_some()
+}
+
 /// Chooses a kernel for every int8 layer of a channels-last graph.
-pub(super) fn choose(facts: Facts<'_>, target: Target) -> Result<Layers> {
-    let adds = |t: usize| {
-        let node = &facts.graph.nodes[t];
-        matches!(node.op, Op::Conv2d { groups: 1, .. })
-            && target.patches()
-            && narrow(facts, node).is_some()
-    };
-    let residuals = residual::find(facts.graph, adds);
+pub(super) fn choose(facts: Facts<'_>, bands: &Bands, target: Target) -> Result<Layers> {
+    let residuals = residual::find(facts.graph, bands, |t| can_add(facts, t, target));
     let mut layers = HashMap::new();
     for (t, node) in facts.graph.nodes.iter().enumerate() {
         if facts.value(node.output).dtype != DType::I8 {
@@ -117,8 +125,10 @@ impl Chooser<'_> {
                 code,
                 int8,
                 constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
-                scratch: scratch_of(form).unwrap_or(0),
-                in_place: !adds && geometry.is_some_and(|g| g.pointwise()),
+                needs: Needs {
+                    scratch: scratch_of(form).unwrap_or(0),
+                    in_place: !adds && geometry.is_some_and(|g| g.pointwise()),
+                },
             });
         }
         let rows = geometry.as_ref().and_then(scratch::depthwise);
@@ -132,8 +142,10 @@ impl Chooser<'_> {
             },
             int8,
             constants: plain(weights, bias, multipliers),
-            scratch: rows.unwrap_or(0),
-            in_place: rows.is_some(),
+            needs: Needs {
+                scratch: rows.unwrap_or(0),
+                in_place: rows.is_some(),
+            },
         })
     }
 
@@ -158,8 +170,10 @@ impl Chooser<'_> {
             },
             int8,
             constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
-            scratch: scratch::dense(form, inputs).unwrap_or(0),
-            in_place: false,
+            needs: Needs {
+                scratch: scratch::dense(form, inputs).unwrap_or(0),
+                in_place: false,
+            },
         })
     }
 

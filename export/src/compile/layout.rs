@@ -4,6 +4,7 @@
 //! permutation of a *stored* one; permutations pass through element-wise operators, cancel where they meet, move into
 //! the weights of a fully connected layer behind a flatten, and become real transpositions only where nothing else helps.
 
+use super::tiling::Bands;
 use crate::graph::{Data, Graph, Node, Op, Value, ValueId};
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +19,8 @@ pub(super) struct Arranged {
     pub(super) permutations: HashMap<ValueId, Vec<usize>>,
     /// Stored values whose columns are in an order that only the fully connected layers behind them know.
     pub(super) reordered: HashSet<ValueId>,
+    /// How its bands hang together, if it is tiled.
+    pub(super) bands: Bands,
 }
 
 /// How an ONNX value is stored.
@@ -66,6 +69,7 @@ pub(super) fn arrange(graph: &Graph) -> Arranged {
         graph: arranger.graph,
         permutations: arranger.permutations,
         reordered,
+        bands: Bands::default(),
     }
 }
 

@@ -10,14 +10,18 @@ mod facts;
 mod image;
 mod layers;
 mod layout;
+mod liveness;
 mod memory;
 mod packing;
+mod planned;
 mod residual;
 mod storage;
+mod tiling;
 mod weights;
 
 pub use image::step_names;
 pub use layout::transpose_data as transpose;
+pub use tiling::Tiling;
 
 use crate::graph::{Graph, Quantization};
 use crate::host::{HostError, Runner};
@@ -74,6 +78,10 @@ pub struct CompileOptions {
     pub strip: bool,
     /// Compute every channel of the model, also those that [`channels::eliminate`] would cut out.
     pub keep_dead_channels: bool,
+    /// Which chains of steps run by bands of rows.
+    pub tiling: Tiling,
+    /// Most bytes of arena; tiles whatever is necessary, at the least cost.
+    pub arena_limit: Option<usize>,
 }
 
 /// A step, for people and for comparisons.
@@ -91,6 +99,8 @@ pub struct StepInfo {
     pub permutation: Option<Vec<usize>>,
     /// Whether the tensor is complete after this step (a concatenation takes several).
     pub complete: bool,
+    /// The stored tensor's elements that the step writes; `None` when it writes all of them.
+    pub part: Option<std::ops::Range<usize>>,
     /// Whether the columns are stored in an order of their own, which only the fully connected layers behind know.
     pub reordered: bool,
     /// What is left of the ONNX tensor when channels were cut out of it; `None` when it is whole.
@@ -131,6 +141,34 @@ pub struct Compiled {
     pub constant_bytes: usize,
     /// What was cut out of int8 layers; `None` when it was not looked for.
     pub channels: Option<channels::Report>,
+    /// What runs by bands; `None` when nothing does.
+    pub tiled: Option<Tiled>,
+}
+
+/// What tiling did to a plan. No row is computed twice: rows that two bands need are copied.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tiled {
+    /// The chains that run by bands.
+    pub chains: Vec<Chain>,
+    /// Bytes of arena without tiling.
+    pub untiled_arena_len: usize,
+    /// Steps more than without tiling.
+    pub extra_steps: u64,
+    /// Bytes that are copied from band to band in one inference.
+    pub copied_bytes: u64,
+}
+
+/// A chain of nodes that runs by bands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chain {
+    /// ONNX node where it begins.
+    pub first: String,
+    /// ONNX node where it ends.
+    pub last: String,
+    /// Rows of the result that are made at a time; the last band may have fewer.
+    pub rows: usize,
+    /// Number of bands.
+    pub bands: usize,
 }
 
 impl Compiled {
@@ -180,6 +218,18 @@ pub enum CompileError {
         /// Its value.
         value: usize,
     },
+    /// No tiling makes the arena small enough.
+    #[error(
+        "the arena cannot be smaller than {smallest} bytes, {limit} are allowed; most is in use in `{node}`"
+    )]
+    ArenaLimit {
+        /// The limit.
+        limit: usize,
+        /// The smallest arena found.
+        smallest: usize,
+        /// The node at its peak.
+        node: String,
+    },
     /// A graph input or output cannot be described.
     #[error("{which} `{name}`: {reason}")]
     Border {
@@ -206,7 +256,9 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let eliminated = (!options.keep_dead_channels).then(|| channels::eliminate(graph));
     let graph = eliminated.as_ref().map_or(graph, |e| &e.graph);
     let arranged = layout::arrange(graph);
-    let mut emitted = emit::emit(&arranged, options.target)?;
+    emit::check_border(&arranged.graph)?;
+    let (planned, tiled) = planned::plan(arranged, options)?;
+    let mut emitted = emit::emit(planned)?;
     if let Some(eliminated) = &eliminated {
         for step in &mut emitted.steps {
             step.kept = eliminated.kept.get(&step.output).cloned();
@@ -232,5 +284,6 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         peak_bytes: emitted.peak.1,
         constant_bytes: emitted.image.data_len(),
         channels: eliminated.map(|e| e.report),
+        tiled,
     })
 }

@@ -1,116 +1,172 @@
-//! Which values share memory: reshapes are views, element-wise steps run in place.
+//! Which values share memory: reshapes and bands are views, element-wise steps and layers that can run in place.
 
-use super::layers::Layers;
-use super::memory::Buffer;
+use super::liveness::{Life, Liveness};
+use super::memory::{Buffer, Piece};
+use super::residual::Residuals;
+use super::tiling::Bands;
 use crate::graph::{Binary, DType, Graph, Node, Op, Value, ValueId};
 use std::collections::HashMap;
+use std::ops::Range;
+
+/// Bytes of one element.
+pub(super) fn element_size(value: &Value) -> usize {
+    if matches!(value.dtype, DType::F32 | DType::I32) {
+        4
+    } else {
+        1
+    }
+}
 
 /// Bytes that a value takes.
 pub(super) fn bytes(value: &Value) -> usize {
-    value.len()
-        * if matches!(value.dtype, DType::F32 | DType::I32) {
-            4
-        } else {
-            1
-        }
+    value.len() * element_size(value)
+}
+
+/// What a layer wants of the memory.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Needs {
+    /// Bytes of working memory.
+    pub(super) scratch: usize,
+    /// Whether the result may begin where the input begins.
+    pub(super) in_place: bool,
+}
+
+/// Where a value lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) buffer: usize,
+    /// First byte within the buffer.
+    pub(super) offset: usize,
 }
 
 /// Which buffer each value lives in.
 pub(super) struct Storage {
     /// All buffers.
     pub(super) buffers: Vec<Buffer>,
-    /// The buffer of each value that is no constant.
-    pub(super) buffer_of: HashMap<ValueId, usize>,
+    /// The place of each value that is no constant.
+    pub(super) places: HashMap<ValueId, Place>,
     /// The buffer of each node's working memory.
     pub(super) scratch_of: HashMap<usize, usize>,
 }
 
+struct Planner<'g> {
+    graph: &'g Graph,
+    bands: &'g Bands,
+    liveness: Liveness,
+    /// Places of the values that have memory of their own.
+    places: HashMap<ValueId, Place>,
+    buffers: Vec<Buffer>,
+}
+
 impl Storage {
-    /// Reshapes share their operand's buffer; element-wise steps, and the layers that can, overwrite an operand that
-    /// nobody needs afterwards.
-    pub(super) fn plan(graph: &Graph, layers: &Layers) -> Storage {
-        let end = graph.nodes.len();
-        let mut storage = Storage {
+    /// Reshapes and bands share memory with what they are a part of; element-wise steps, and the layers that can, overwrite
+    /// an operand that nobody needs afterwards.
+    pub(super) fn plan(
+        graph: &Graph,
+        bands: &Bands,
+        needs: &HashMap<usize, Needs>,
+        residuals: &Residuals,
+    ) -> Storage {
+        let mut planner = Planner {
+            graph,
+            bands,
+            liveness: Liveness::new(graph, bands, residuals),
+            places: HashMap::new(),
             buffers: Vec::new(),
-            buffer_of: HashMap::new(),
-            scratch_of: HashMap::new(),
         };
         for &id in &graph.inputs {
-            storage.add(graph, id, 0);
+            planner.allocate(id);
         }
-        // Last node that reads a value, looking through reshapes.
-        let mut last = vec![0; graph.values.len()];
-        for &id in &graph.outputs {
-            last[id.0] = end;
-        }
-        for (t, node) in graph.nodes.iter().enumerate().rev() {
-            let read = if node.op == Op::Reshape {
-                last[node.output.0]
-            } else {
-                t
-            };
-            for id in &node.inputs {
-                last[id.0] = last[id.0].max(read);
-            }
-        }
-        for id in &graph.inputs {
-            storage.buffers[storage.buffer_of[id]].last = last[id.0];
-        }
+        let adds: Vec<usize> = residuals.values().copied().collect();
+        let mut scratch_of = HashMap::new();
         for (t, node) in graph.nodes.iter().enumerate() {
-            if layers.residuals.values().any(|&add| add == t) {
+            if adds.contains(&t) {
                 continue;
             }
-            let layer = layers.layers.get(&t);
-            let (shared, output) = match layers.residuals.get(&t) {
-                Some(&add) => {
-                    let add = &graph.nodes[add];
-                    let mut operands = add.inputs.iter().filter(|&&id| id != node.output);
-                    let other = operands.next().and_then(|id| storage.buffer_of.get(id));
-                    (other.copied(), add.output)
-                }
-                None if node.op == Op::Reshape => {
-                    (storage.buffer_of.get(&node.inputs[0]).copied(), node.output)
-                }
-                None if layer.is_some_and(|l| l.in_place) => {
-                    (storage.free_after(graph, node, 0, t), node.output)
-                }
-                None => (storage.overwritten(graph, node, t), node.output),
-            };
-            match shared {
-                Some(buffer) => {
-                    storage.buffer_of.insert(output, buffer);
-                }
-                None => storage.add(graph, output, t),
+            let needs = needs.get(&t).copied().unwrap_or_default();
+            match residuals.get(&t) {
+                Some(&add) => planner.residual(node, &graph.nodes[add]),
+                None => planner.node(t, node, needs.in_place),
             }
-            for id in node.inputs.iter().chain([&output]) {
-                if let Some(&buffer) = storage.buffer_of.get(id) {
-                    let b = &mut storage.buffers[buffer];
-                    b.last = b.last.max(last[id.0]).max(t);
-                }
-            }
-            if let Some(layer) = layer.filter(|layer| layer.scratch > 0) {
-                storage.scratch_of.insert(t, storage.buffers.len());
-                storage.buffers.push(Buffer {
-                    len: layer.scratch,
-                    first: t,
-                    last: t,
-                });
+            if needs.scratch > 0 {
+                scratch_of.insert(t, planner.buffers.len());
+                planner.buffers.push(Buffer::whole(needs.scratch, t, t));
             }
         }
-        storage
+        planner.finish(scratch_of)
+    }
+}
+
+impl Planner<'_> {
+    /// Gives the output of `node` a place.
+    fn node(&mut self, t: usize, node: &Node, in_place: bool) {
+        let Some((root, _)) = self.liveness.part(node.output) else {
+            return;
+        };
+        if self.places.contains_key(&root) {
+            return;
+        }
+        if let Some(&wanted) = self.bands.in_place.get(&root)
+            && let Some((old, 0)) = self.liveness.part(wanted)
+            && let Some(&place) = self.places.get(&old)
+            && self.liveness.may_replace(root, old)
+        {
+            self.places.insert(root, place);
+            return;
+        }
+        let shared = (root == node.output)
+            .then(|| {
+                if in_place {
+                    self.free_after(node, 0, t)
+                } else {
+                    self.overwritten(node, t)
+                }
+            })
+            .flatten();
+        match shared {
+            Some(place) => {
+                self.places.insert(root, place);
+            }
+            None => self.allocate(root),
+        }
     }
 
-    fn add(&mut self, graph: &Graph, id: ValueId, t: usize) {
-        self.buffer_of.insert(id, self.buffers.len());
+    /// Gives the sum of a convolution and a residual the residual's place.
+    fn residual(&mut self, conv: &Node, add: &Node) {
+        let Some((root, offset)) = self.liveness.part(add.output) else {
+            return;
+        };
+        let mut operands = add.inputs.iter().filter(|&&id| id != conv.output);
+        let other = operands.next().and_then(|&id| self.place(id));
+        if let Some(place) = other
+            && !self.places.contains_key(&root)
+        {
+            let offset = place.offset.saturating_sub(offset);
+            let buffer = place.buffer;
+            self.places.insert(root, Place { buffer, offset });
+        }
+    }
+
+    fn allocate(&mut self, root: ValueId) {
+        let (buffer, offset) = (self.buffers.len(), 0);
+        self.places.insert(root, Place { buffer, offset });
         self.buffers.push(Buffer {
-            len: bytes(&graph[id]),
-            first: t,
-            last: t,
+            len: bytes(&self.graph[root]),
+            pieces: Vec::new(),
         });
     }
 
-    /// The buffer of an operand that `node` may write its result into.
-    fn overwritten(&self, graph: &Graph, node: &Node, t: usize) -> Option<usize> {
+    fn place(&self, id: ValueId) -> Option<Place> {
+        let (root, start) = self.liveness.part(id)?;
+        let place = self.places.get(&root)?;
+        Some(Place {
+            offset: place.offset + start,
+            ..*place
+        })
+    }
+
+    /// The place of an operand that `node` may write its result over.
+    fn overwritten(&self, node: &Node, t: usize) -> Option<Place> {
         let candidates: &[usize] = match node.op {
             Op::Unary(_) | Op::Requantize | Op::Softmax { .. } => &[0],
             Op::Binary {
@@ -120,24 +176,95 @@ impl Storage {
             Op::Binary { .. } => &[0],
             _ => return None,
         };
+        let graph = self.graph;
         let mut whole = candidates
             .iter()
             .filter(|&&i| bytes(&graph[node.inputs[i]]) == bytes(&graph[node.output]));
-        whole.find_map(|&i| self.free_after(graph, node, i, t))
+        whole.find_map(|&i| self.free_after(node, i, t))
     }
 
-    /// The buffer of operand `i`, if the result fits and nobody needs it after step `t`.
-    fn free_after(&self, graph: &Graph, node: &Node, i: usize, t: usize) -> Option<usize> {
+    /// The place of operand `i`, if the result fits and nobody needs what it overwrites after step `t`.
+    fn free_after(&self, node: &Node, i: usize, t: usize) -> Option<Place> {
         let id = node.inputs[i];
-        let &buffer = self.buffer_of.get(&id)?;
-        let others = node.inputs.iter().enumerate().filter(|&(j, _)| j != i);
-        let shared = others
-            .filter_map(|(_, id)| self.buffer_of.get(id))
-            .any(|&b| b == buffer);
-        let needed_later = self.buffers[buffer].last > t;
-        (!shared && !needed_later && bytes(&graph[id]) >= bytes(&graph[node.output]))
-            .then_some(buffer)
+        let len = bytes(&self.graph[node.output]);
+        let (root, operand) = self.liveness.bytes(self.graph, id)?;
+        let place = self.place(id)?;
+        let target = operand.start..operand.start + len;
+        let overlaps = |(j, &id): (usize, &ValueId)| {
+            let other = self.liveness.bytes(self.graph, id);
+            j != i
+                && other.is_some_and(|(_, bytes)| {
+                    let at = self.place(id).filter(|p| p.buffer == place.buffer);
+                    at.is_some_and(|p| {
+                        p.offset < place.offset + len && place.offset < p.offset + bytes.len()
+                    })
+                })
+        };
+        let shared = node.inputs.iter().enumerate().any(overlaps);
+        let needed_later = self.liveness.last_read(root, &target) > Some(t);
+        // Something else will be written here, perhaps before the result is dead.
+        let promised = self.bands.in_place.iter().any(|(new, old)| {
+            let old = self.liveness.part(*old).map(|(old, _)| old);
+            let mut lives = self.liveness.life(*new).into_iter();
+            (old == Some(root) || *new == root)
+                && lives.any(|life| life.writes.iter().any(|w| w.node >= t))
+        });
+        let unfinished = self.liveness.last_write(root, &target) >= Some(t) && t > 0;
+        (!shared && !needed_later && !promised && !unfinished && operand.len() >= len)
+            .then_some(place)
     }
+
+    fn finish(mut self, scratch_of: HashMap<usize, usize>) -> Storage {
+        let mut roots: Vec<(ValueId, Place)> = self.places.iter().map(|(&r, &p)| (r, p)).collect();
+        roots.sort_unstable_by_key(|(root, _)| *root);
+        for (root, place) in roots {
+            let all = 0..bytes(&self.graph[root]);
+            if let Some(life) = self.liveness.life(root) {
+                let pieces = pieces(life, &all, place.offset);
+                self.buffers[place.buffer].pieces.extend(pieces);
+            }
+        }
+        let places = self
+            .liveness
+            .parts()
+            .filter_map(|(id, _)| Some((id, self.place(id)?)))
+            .collect();
+        Storage {
+            buffers: self.buffers,
+            places,
+            scratch_of,
+        }
+    }
+}
+
+/// Runs of bytes with the same lifetime, from the first write to the last read.
+fn pieces(life: &Life, all: &Range<usize>, offset: usize) -> Vec<Piece> {
+    let accesses = || life.writes.iter().chain(&life.reads);
+    let mut cuts: Vec<usize> = accesses()
+        .flat_map(|a| [a.bytes.start, a.bytes.end])
+        .chain([all.start, all.end])
+        .collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut pieces: Vec<Piece> = Vec::new();
+    for cut in cuts.windows(2) {
+        let within = || accesses().filter(|a| a.bytes.start <= cut[0] && cut[1] <= a.bytes.end);
+        let nodes = || within().map(|a| a.node);
+        let (Some(first), Some(last)) = (nodes().min(), nodes().max()) else {
+            continue;
+        };
+        let (start, end) = (offset + cut[0], offset + cut[1]);
+        match pieces.last_mut() {
+            Some(p) if p.end == start && (p.first, p.last) == (first, last) => p.end = end,
+            _ => pieces.push(Piece {
+                start,
+                end,
+                first,
+                last,
+            }),
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -182,20 +309,24 @@ mod tests {
         g
     }
 
+    fn plan(graph: &Graph) -> Storage {
+        Storage::plan(graph, &Bands::default(), &HashMap::new(), &Residuals::new())
+    }
+
     #[test]
     fn a_chain_runs_in_one_buffer() {
         let g = graph(3, [3, 3]);
         // Both operands of the sum are the same value: its result needs a place of its own.
-        assert_eq!(Storage::plan(&g, &Layers::default()).buffers.len(), 2);
+        assert_eq!(plan(&g).buffers.len(), 2);
     }
 
     #[test]
     fn a_value_that_is_needed_later_is_not_overwritten() {
         let g = graph(2, [0, 2]);
-        let storage = Storage::plan(&g, &Layers::default());
+        let storage = plan(&g);
         assert_ne!(
-            storage.buffer_of[&ValueId(0)],
-            storage.buffer_of[&ValueId(1)]
+            storage.places[&ValueId(0)].buffer,
+            storage.places[&ValueId(1)].buffer
         );
         assert_eq!(storage.buffers.len(), 2);
     }
@@ -204,14 +335,14 @@ mod tests {
     fn an_output_is_not_overwritten() {
         let mut g = graph(2, [1, 2]);
         g.outputs.push(ValueId(1));
-        let storage = Storage::plan(&g, &Layers::default());
+        let storage = plan(&g);
         assert_ne!(
-            storage.buffer_of[&ValueId(1)],
-            storage.buffer_of[&ValueId(2)]
+            storage.places[&ValueId(1)].buffer,
+            storage.places[&ValueId(2)].buffer
         );
         assert_ne!(
-            storage.buffer_of[&ValueId(1)],
-            storage.buffer_of[&ValueId(3)]
+            storage.places[&ValueId(1)].buffer,
+            storage.places[&ValueId(3)].buffer
         );
     }
 }

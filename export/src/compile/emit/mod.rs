@@ -7,13 +7,14 @@ mod movement;
 
 use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
-use super::layers::{Layer, choose};
+use super::layers::Layer;
 use super::layout::Arranged;
 use super::memory;
+use super::planned::Planned;
 use super::residual::Residuals;
-use super::storage::{Storage, bytes};
+use super::storage::bytes;
 use super::weights::Affine;
-use super::{CompileError, StepInfo, Target};
+use super::{CompileError, StepInfo};
 use crate::graph::{Clamp, DType, Graph, Node, Op, Value, ValueId};
 use crate::passes::macs;
 use kinglet::format::{self, MAX_RANK, OpCode, Span};
@@ -34,21 +35,21 @@ struct Emitter<'g> {
     layers: HashMap<usize, Layer>,
     residuals: Residuals,
     scratch: HashMap<usize, Span>,
-    permutations: &'g HashMap<ValueId, Vec<usize>>,
-    reordered: &'g HashSet<ValueId>,
+    arranged: &'g Arranged,
     spans: HashMap<ValueId, Span>,
     image: Image,
     steps: Vec<StepInfo>,
 }
 
 /// Emits all steps of a channels-last graph.
-pub(super) fn emit(arranged: &Arranged, target: Target) -> Result<Emitted> {
+pub(super) fn emit(planned: Planned) -> Result<Emitted> {
+    let Planned {
+        arranged,
+        layers,
+        storage,
+        placement,
+    } = planned;
     let graph = &arranged.graph;
-    check_border(graph)?;
-    let facts = Facts { graph };
-    let layers = choose(facts, target)?;
-    let storage = Storage::plan(graph, &layers);
-    let placement = memory::place(&storage.buffers);
     if u32::try_from(placement.arena_len).is_err() {
         let name = graph.name.clone();
         return Err(CompileError::TooLarge {
@@ -57,23 +58,20 @@ pub(super) fn emit(arranged: &Arranged, target: Target) -> Result<Emitted> {
             value: placement.arena_len,
         });
     }
-    let spans = storage.buffer_of.iter().map(|(&id, &buffer)| {
-        (
-            id,
-            Span::new(placement.offsets[buffer] as u32, bytes(&graph[id]) as u32),
-        )
+    let spans = storage.places.iter().map(|(&id, place)| {
+        let offset = placement.offsets[place.buffer] + place.offset;
+        (id, Span::new(offset as u32, bytes(&graph[id]) as u32))
     });
     let scratch = storage.scratch_of.iter().map(|(&t, &buffer)| {
         let len = storage.buffers[buffer].len;
         (t, Span::new(placement.offsets[buffer] as u32, len as u32))
     });
     let mut emitter = Emitter {
-        facts,
+        facts: Facts { graph },
         scratch: scratch.collect(),
         layers: layers.layers,
         residuals: layers.residuals,
-        permutations: &arranged.permutations,
-        reordered: &arranged.reordered,
+        arranged: &arranged,
         spans: spans.collect(),
         image: Image::default(),
         steps: Vec::new(),
@@ -102,7 +100,8 @@ pub(super) fn emit(arranged: &Arranged, target: Target) -> Result<Emitted> {
     })
 }
 
-fn check_border(graph: &Graph) -> Result<()> {
+/// Inputs and outputs must be of types and ranks that a plan can describe.
+pub(super) fn check_border(graph: &Graph) -> Result<()> {
     for (ids, which) in [(&graph.inputs, "input"), (&graph.outputs, "output")] {
         for &id in ids {
             let value = &graph[id];
@@ -141,7 +140,7 @@ fn border_type(value: &Value) -> Option<format::DType> {
 impl Emitter<'_> {
     fn node(&mut self, node: &Node) -> Result<()> {
         match &node.op {
-            Op::Reshape => Ok(()),
+            Op::Reshape => self.copy(node),
             Op::Conv2d {
                 window,
                 groups,
@@ -174,6 +173,18 @@ impl Emitter<'_> {
                 .facts
                 .unsupported(node, "batch normalisation was not folded")),
         }
+    }
+
+    /// Nothing, unless the result has a place of its own.
+    fn copy(&mut self, node: &Node) -> Result<()> {
+        let (from, to) = (
+            self.span(node, node.inputs[0])?,
+            self.span(node, node.output)?,
+        );
+        if from == to {
+            return Ok(());
+        }
+        self.push(node, OpCode::Copy, &format::Nothing {})
     }
 
     fn span(&self, node: &Node, id: ValueId) -> Result<Span> {
@@ -219,20 +230,26 @@ impl Emitter<'_> {
     ) -> Result<()> {
         let output = self.span(node, result)?;
         self.image.step(code, input, output, parameters);
-        let value = self.facts.value(result);
-        let dtype = border_type(value).ok_or_else(|| {
+        let band = self.facts.value(result);
+        let dtype = border_type(band).ok_or_else(|| {
             self.facts
                 .unsupported(node, "an integer tensor is computed")
         })?;
+        let (tensor, start) = match self.arranged.bands.tensors.get(&result) {
+            Some(&(tensor, start)) => (tensor, Some(start)),
+            None => (result, None),
+        };
+        let value = self.facts.value(tensor);
         self.steps.push(StepInfo {
             name: node.name.clone(),
             operator: code.name(),
             output: value.name.clone(),
             shape: value.shape.clone(),
-            permutation: self.permutations.get(&result).cloned(),
+            permutation: self.arranged.permutations.get(&tensor).cloned(),
             complete,
-            reordered: self.reordered.contains(&result),
             kept: None,
+            part: start.map(|start| start..start + band.len()),
+            reordered: self.arranged.reordered.contains(&tensor),
             dtype,
             quantization: value.quantization.clone(),
             macs: macs(self.facts.graph, node),
