@@ -1,7 +1,7 @@
 //! A plan for any target runs on any machine with the same bytes: weights packed in every form, layers in place or not,
 //! residuals in the epilogue or not.
 
-use kinglet_export::compile::{CompileOptions, Compiled, Target, compile};
+use kinglet_export::compile::{CompileOptions, Compiled, Target, Tiling, compile};
 use kinglet_export::graph::{Graph, Op};
 use kinglet_export::host::Runner;
 use kinglet_tests::networks::{classifier, everything};
@@ -23,6 +23,7 @@ const TARGETS: [Target; 7] = [
 fn compiled(graph: &Graph, target: Target) -> Compiled {
     let options = CompileOptions {
         target,
+        tiling: Tiling::Off,
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()

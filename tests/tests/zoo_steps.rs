@@ -3,13 +3,31 @@
 //!
 //! At least 99.9 % of each step's bytes are equal and none differs by more than 1.
 
+use kinglet_export::compile::{CompileOptions, Tiling};
+use kinglet_export::model::Model;
+use kinglet_export::onnx::LoadOptions;
 use kinglet_export::reference::Tract;
 use kinglet_export::verify::{Comparison, Forced};
 use kinglet_tests::zoo::{self, Golden};
 
 /// tract is compiled without optimisation here, so two samples have to do: one real, one random.
 fn every_step_equals_tract(golden: Golden) {
-    let model = golden.open();
+    steps_equal_tract(golden, golden.open());
+}
+
+/// Each band of a tiled plan is compared with its rows of the tensor.
+fn every_band_equals_tract(golden: Golden) {
+    let options = CompileOptions {
+        tiling: Tiling::Smallest,
+        ..CompileOptions::default()
+    };
+    let model = Model::open(&golden.path(), &LoadOptions::default(), &options).unwrap();
+    let tiled = model.compiled.as_ref().and_then(|c| c.tiled.as_ref());
+    assert!(tiled.is_some(), "{}", golden.model);
+    steps_equal_tract(golden, model);
+}
+
+fn steps_equal_tract(golden: Golden, model: Model) {
     let steps = model.steps().unwrap();
     let mut runner = model.runner().unwrap();
     let plan = runner.plan().unwrap();
@@ -64,6 +82,18 @@ macro_rules! claims {
             }
         )*
     };
+}
+
+#[test]
+#[ignore = "needs the model zoo"]
+fn every_band_of_vww_equals_tract() {
+    every_band_equals_tract(zoo::VWW_INT8);
+}
+
+#[test]
+#[ignore = "needs the model zoo"]
+fn every_band_of_float_resnet_equals_tract() {
+    every_band_equals_tract(zoo::RESNET_FLOAT);
 }
 
 claims! {

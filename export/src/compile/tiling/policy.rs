@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn small_gains_and_dear_ones_are_left() {
-        assert_eq!(arenas(Tiling::Auto, 300_000), [820, 810]);
+        assert_eq!(arenas(Tiling::Auto, 2_000_000), [820, 810]);
         assert_eq!(arenas(Tiling::Auto, 30_000_000), [500, 820, 810]);
         assert!(arenas(Tiling::Auto, 1000).is_empty());
     }

@@ -278,7 +278,7 @@ fn during(buffers: &[Buffer], first: usize, last: usize) -> Vec<Buffer> {
         .collect()
 }
 
-/// Instructions that extra steps and copied bytes cost, roughly.
+/// Instructions that extra steps and copied bytes cost, roughly: a step over a band sets itself up anew.
 pub(in crate::compile) fn cost(steps: u64, copied: u64) -> u64 {
-    steps * 400 + copied
+    steps * 2500 + copied
 }
