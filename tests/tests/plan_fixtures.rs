@@ -1,7 +1,7 @@
 //! The plan files that the runtime's own tests damage are those that the compiler makes today.
 
 use kinglet::{OpCode, Plan};
-use kinglet_export::compile::{CompileOptions, Target, compile};
+use kinglet_export::compile::{CompileOptions, Target, Tiling, compile};
 use kinglet_export::host::AlignedBytes;
 use kinglet_tests::networks::everything;
 use std::path::Path;
@@ -24,6 +24,8 @@ fn the_fixtures_are_what_the_compiler_makes() {
     for (name, quantized, target) in FIXTURES {
         let options = CompileOptions {
             strip: true,
+            tiling: Tiling::Off,
+            arena_limit: None,
             target,
             keep_dead_channels: true,
         };

@@ -298,7 +298,7 @@ impl Tiler {
             inside.iter().any(|n| n.output == *id)
         };
         let result = &source[node.output];
-        let candidates = node.inputs.iter().filter(|id| {
+        let mut candidates = node.inputs.iter().rev().filter(|id| {
             let value = &source[**id];
             value.data.is_none()
                 && !made(id)
@@ -306,7 +306,7 @@ impl Tiler {
                 && element_size(value) == element_size(result)
                 && node.inputs.iter().filter(|other| other == id).count() == 1
         });
-        if let Some(&old) = candidates.last() {
+        if let Some(&old) = candidates.next() {
             self.bands.in_place.insert(node.output, old);
         }
     }
