@@ -30,8 +30,6 @@ pub enum Failure {
     Tensor(usize),
     /// The stack grew out of the memory that is watched.
     StackUnbounded,
-    /// The plan has more steps than can be counted.
-    TooManySteps,
 }
 
 impl From<PlanError> for Failure {

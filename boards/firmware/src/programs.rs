@@ -2,6 +2,7 @@
 
 use crate::board::Board;
 use crate::calibrate::calibrate;
+use crate::counter::Calibrated;
 use crate::failure::Failure;
 use crate::host::{self, File};
 use crate::serve::serve;
@@ -63,7 +64,8 @@ macro_rules! calibrate {
 pub fn run<B: Board, const OPS: u64>(
     session: Result<&mut Session<'static, '_, OPS>, &mut SessionError>,
 ) -> ! {
-    let (mut counter, mut busy) = B::start();
+    let (counter, mut busy) = B::start();
+    let mut counter = Calibrated::new(counter);
     finish(match session {
         Ok(session) => serve(session, &mut counter, &mut busy),
         Err(error) => Err(Failure::Session(*error)),
@@ -75,7 +77,8 @@ pub fn run<B: Board, const OPS: u64>(
 /// # Safety
 /// Called at most once: it takes the board's memory for plans.
 pub unsafe fn load<B: Board>(arena: &mut [u8]) -> ! {
-    let (mut counter, mut busy) = B::start();
+    let (counter, mut busy) = B::start();
+    let mut counter = Calibrated::new(counter);
     let (address, available) = B::PLANS.unwrap_or((size_of::<u128>(), 0));
     let memory = core::ptr::with_exposed_provenance_mut(address);
     // SAFETY: by the contract of `Board` this memory exists and nothing else uses it, and it is taken once; the emulator
@@ -102,8 +105,8 @@ fn read_plan(memory: &mut [u8]) -> Result<Plan<'_>, Failure> {
 
 /// Proves a board's counter; see [`calibrate!`](crate::calibrate).
 pub fn calibrate_board<B: Board>() -> ! {
-    let (mut counter, _) = B::start();
-    finish(calibrate(&mut counter))
+    let (counter, _) = B::start();
+    finish(calibrate(&mut Calibrated::new(counter)))
 }
 
 /// Logs a failure and ends the emulator, with exit status 0 if there was none.

@@ -4,24 +4,18 @@ use crate::counter::InstructionCounter;
 use crate::failure::Failure;
 use crate::host::File;
 use crate::serve::write_word;
-use heapless::Vec;
 use kinglet::{Observer, Session};
-
-/// Steps that can be counted in one run.
-const MAX_STEPS: usize = 1024;
 
 struct Steps<'a, C> {
     counter: &'a mut C,
-    counts: Vec<u64, MAX_STEPS>,
     dump: &'a File,
+    report: &'a File,
     result: Result<(), Failure>,
 }
 
 impl<C: InstructionCounter> Steps<'_, C> {
-    fn record(&mut self, instructions: u64, output: &[u8]) -> Result<(), Failure> {
-        self.counts
-            .push(instructions)
-            .map_err(|_| Failure::TooManySteps)?;
+    fn record(&self, instructions: u64, output: &[u8]) -> Result<(), Failure> {
+        write_word(self.report, instructions)?;
         self.dump.write(&(output.len() as u32).to_le_bytes())?;
         self.dump.write(output)
     }
@@ -40,7 +34,7 @@ impl<C: InstructionCounter> Observer for Steps<'_, C> {
 }
 
 /// Runs `session`, whose inputs are set, and writes the steps' outputs to `dump` and their counts to `report`.
-// Not inlined: the counts would be part of the stack that the inference before is charged with.
+// Not inlined: its frame would be part of the stack that the inference before is charged with.
 #[inline(never)]
 pub(crate) fn observe<const OPS: u64>(
     session: &mut Session<'_, '_, OPS>,
@@ -50,14 +44,10 @@ pub(crate) fn observe<const OPS: u64>(
 ) -> Result<(), Failure> {
     let mut steps = Steps {
         counter,
-        counts: Vec::new(),
         dump,
+        report,
         result: Ok(()),
     };
     session.run_observed(&mut steps)?;
-    steps.result?;
-    steps
-        .counts
-        .iter()
-        .try_for_each(|count| write_word(report, *count))
+    steps.result
 }

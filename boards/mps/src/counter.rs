@@ -16,8 +16,6 @@ pub struct Counter<const HZ: u32> {
     hundredths: Register,
     /// Both, when the interval began.
     began: (u32, u32),
-    /// Instructions that an empty interval seems to take.
-    empty: u64,
 }
 
 impl<const HZ: u32> Counter<HZ> {
@@ -35,19 +33,14 @@ impl<const HZ: u32> Counter<HZ> {
     pub unsafe fn new(base: usize) -> Self {
         // SAFETY: by the caller's contract; reading the counters changes nothing.
         let register = |offset| unsafe { Register::at(base + offset) };
-        let mut counter = Counter {
+        Counter {
             cycles: register(CYCLES),
             hundredths: register(HUNDREDTHS),
             began: (0, 0),
-            empty: 0,
-        };
-        counter.start();
-        counter.empty = counter.stop();
-        counter
+        }
     }
 }
 
-// Not inlined: the calibrated overhead is that of these very functions, wherever they are called.
 impl<const HZ: u32> InstructionCounter for Counter<HZ> {
     #[inline(never)]
     fn start(&mut self) {
@@ -64,6 +57,6 @@ impl<const HZ: u32> InstructionCounter for Counter<HZ> {
         // The coarse count is off by less than half a turn of the counter, so the nearest number of turns is right.
         let turns = coarse.wrapping_sub(fraction).wrapping_add(1 << 31) >> 32;
         let (factor, shift) = Self::INSTRUCTIONS_PER_TICK;
-        scale((turns << 32) + fraction, factor, shift).saturating_sub(self.empty)
+        scale((turns << 32) + fraction, factor, shift)
     }
 }

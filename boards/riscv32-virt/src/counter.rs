@@ -8,16 +8,11 @@ use kinglet_firmware::InstructionCounter;
 /// The cycle counter.
 pub struct Counter {
     began: u64,
-    /// Instructions that an empty interval seems to take.
-    empty: u64,
 }
 
 impl Counter {
     pub(crate) fn new() -> Self {
-        let mut counter = Counter { began: 0, empty: 0 };
-        counter.start();
-        counter.empty = counter.stop();
-        counter
+        Counter { began: 0 }
     }
 }
 
@@ -42,7 +37,6 @@ fn cycles() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-// Not inlined: the calibrated overhead is that of these very functions, wherever they are called.
 impl InstructionCounter for Counter {
     #[inline(never)]
     fn start(&mut self) {
@@ -51,6 +45,6 @@ impl InstructionCounter for Counter {
 
     #[inline(never)]
     fn stop(&mut self) -> u64 {
-        cycles().wrapping_sub(self.began).saturating_sub(self.empty)
+        cycles().wrapping_sub(self.began)
     }
 }
