@@ -5,7 +5,7 @@ use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
 use crate::kernels::split::Split;
-use crate::kernels::{self, Arithmetic, DepthwiseLanes, Float, Geometry, Int8, Io};
+use crate::kernels::{self, Arithmetic, Average, DepthwiseLanes, Float, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -438,29 +438,26 @@ fn binary_f32(
 fn average_pool_i8(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::Pool>()?;
     let (x, y) = parts(arena, step.input, step.output)?;
-    let (zero_point, scale, output_scale) = (
-        p.int8.input_zero_point.get(),
-        p.input_scale.get(),
-        p.output_scale.get(),
-    );
-    let output = Output::from(&p.int8);
-    kernels::average_pool(
+    let average = Average {
+        divisor: p.divisor.get() as usize,
+        input: (p.int8.input_zero_point.get(), p.input_scale.get()),
+        output_scale: p.output_scale.get(),
+        output: Output::from(&p.int8),
+    };
+    kernels::average_pool_i8(
         &Geometry::new(&p.window)?,
-        p.divisor.get() as usize,
+        &average,
         typed(x)?,
         typed_mut(y)?,
-        |x| i32::from(x).wrapping_sub(zero_point) as f32 * scale,
-        |mean| output.quantize(mean / output_scale),
     )
 }
 
 fn average_pool_f32(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::Pool>()?;
     let (x, y) = parts(arena, step.input, step.output)?;
-    let divisor = p.divisor.get() as usize;
     kernels::average_pool(
         &Geometry::new(&p.window)?,
-        divisor,
+        p.divisor.get() as usize,
         typed(x)?,
         typed_mut(y)?,
         |x| x,

@@ -34,7 +34,7 @@ pub use io::Io;
 pub use movement::{pad, place, transpose};
 #[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
 pub use planes::Portable as DepthwiseLanes;
-pub use pool::{average_pool, max_pool};
+pub use pool::{Average, average_pool, average_pool_i8, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
 #[cfg(not(kinglet_dsp))]
 pub use split::{conv_split, dense_split};

@@ -54,6 +54,13 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// No multiplier: nothing is decided.
+    pub(crate) const UNDECIDED: Scale = Scale {
+        factor: 0,
+        shift: 0,
+        window: UNDECIDED,
+    };
+
     /// The multiplier in fixed point.
     #[inline(always)]
     pub fn new(multiplier: f32) -> Self {
@@ -79,11 +86,7 @@ impl Scale {
                 window: 0,
             }
         } else {
-            Scale {
-                factor: 0,
-                shift: 0,
-                window: UNDECIDED,
-            }
+            Scale::UNDECIDED
         }
     }
 
