@@ -296,6 +296,13 @@ pub enum Op {
         /// Axis, non-negative.
         axis: usize,
     },
+    /// The elements from `start` on along one axis, as many as the output has.
+    Slice {
+        /// Axis, non-negative.
+        axis: usize,
+        /// Index of the first element.
+        start: usize,
+    },
     /// `F32` → `I8`/`U8` by the output's quantisation.
     Quantize,
     /// `I8`/`U8`/`I32` → `F32` by the input's quantisation.

@@ -111,7 +111,8 @@ pub(crate) fn execute<const OPS: u64>(
             let (x, y) = parts(arena, step.input, step.output)?;
             pad(step, typed(x)?, typed_mut(y)?, u32::from_le_bytes)
         }
-        O::Place if linked(O::Place) => place(step, arena),
+        O::Place if linked(O::Place) => blocks(step, arena, kernels::place),
+        O::Take if linked(O::Take) => blocks(step, arena, kernels::take),
         O::Quantize if linked(O::Quantize) => quantize(step, arena),
         O::Dequantize if linked(O::Dequantize) => dequantize(step, arena),
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
@@ -541,16 +542,15 @@ fn pad<T: Copy>(step: &Step<'_>, x: &[T], y: &mut [T], value: impl Fn([u8; 4]) -
     kernels::pad(dims, before, after, value(p.value), x, y)
 }
 
-fn place(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {
-    let p = step.parameters::<format::Place>()?;
+fn blocks(
+    step: &Step<'_>,
+    arena: &mut [u8],
+    kernel: impl Fn(usize, usize, usize, &[u8], &mut [u8]) -> Option<()>,
+) -> Option<()> {
+    let p = step.parameters::<format::Blocks>()?;
     let (x, y) = parts(arena, step.input, step.output)?;
-    kernels::place(
-        p.block.get() as usize,
-        p.stride.get() as usize,
-        p.offset.get() as usize,
-        x,
-        y,
-    )
+    let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| v.get() as usize);
+    kernel(block, stride, offset, x, y)
 }
 
 fn quantize(step: &Step<'_>, arena: &mut [u8]) -> Option<()> {

@@ -413,13 +413,13 @@ record! {
 }
 
 record! {
-    /// Copies the step's input into every `stride` bytes of the output, from `offset`: one operand of a concatenation.
-    Place {
-        /// Bytes copied at a time.
+    /// Blocks of bytes at equal distances in one operand, and back to back in the other one.
+    Blocks {
+        /// Bytes of a block.
         block: U32,
-        /// Bytes from one block to the next in the output.
+        /// Bytes from one block to the next.
         stride: U32,
-        /// First byte in the output.
+        /// First byte of the first block.
         offset: U32,
     }
 }
@@ -559,7 +559,7 @@ op_codes! {
     PadI8 = 27, "pad int8";
     /// [`Pad`] of words.
     PadF32 = 28, "pad f32";
-    /// [`Place`].
+    /// [`Blocks`]: the input's blocks to their distances in the output, one operand of a concatenation.
     Place = 29, "place";
     /// [`Affine`]: f32 to int8.
     Quantize = 30, "quantize";
@@ -587,6 +587,8 @@ op_codes! {
     ConvAddI8Split = 41, "conv2d and add int8, split weights";
     /// [`ConvAddI8`], weights as for `ConvI8Quad`.
     ConvAddI8Quad = 42, "conv2d and add int8, quad weights";
+    /// [`Blocks`]: blocks at their distances in the input to the output, a slice of a tensor.
+    Take = 49, "take";
 }
 
 impl OpCode {

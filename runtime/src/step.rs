@@ -198,7 +198,8 @@ impl<'p> Step<'p> {
             O::TransposeF32 => self.transpose(limits, 4),
             O::PadI8 => self.pad(limits, 1),
             O::PadF32 => self.pad(limits, 4),
-            O::Place => self.place(limits),
+            O::Place => self.blocks(limits, self.input, self.output),
+            O::Take => self.blocks(limits, self.output, self.input),
             O::Quantize => {
                 let p = self.record::<format::Affine>()?;
                 self.operands(limits, 4, 1, Sharing::Nothing)?;
@@ -440,17 +441,15 @@ impl<'p> Step<'p> {
         length(self.output, out, size as u64)
     }
 
-    fn place(&self, limits: &Limits) -> Check {
-        let p = self.record::<format::Place>()?;
+    /// Blocks that are back to back in `dense` and at their distances in `spread`.
+    fn blocks(&self, limits: &Limits, dense: Span, spread: Span) -> Check {
+        let p = self.record::<format::Blocks>()?;
         self.operands(limits, 1, 1, Sharing::Nothing)?;
         let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| u64::from(v.get()));
-        let (input, output) = (
-            u64::from(self.input.len.get()),
-            u64::from(self.output.len.get()),
-        );
-        let blocks = input.checked_div(block).ok_or(StepError::Parameter)?;
+        let (dense, spread) = (u64::from(dense.len.get()), u64::from(spread.len.get()));
+        let blocks = dense.checked_div(block).ok_or(StepError::Parameter)?;
         let fits =
-            offset + block <= stride && blocks * block == input && times(blocks, stride)? == output;
+            offset + block <= stride && blocks * block == dense && times(blocks, stride)? == spread;
         if fits { Ok(()) } else { Err(StepError::Length) }
     }
 }

@@ -272,6 +272,12 @@ pub fn everything(quantized: bool) -> Graph {
     }
     let both = b.activation_like(gated, &[1, 8, 3, 3]);
     let both = b.node(Op::Concat { axis: 1 }, &halves, both);
+    let parts = [(0, 5), (5, 3)].map(|(start, channels)| {
+        let part = b.activation_like(gated, &[1, channels, 3, 3]);
+        b.node(Op::Slice { axis: 1, start }, &[both], part)
+    });
+    let both = b.activation_like(gated, &[1, 8, 3, 3]);
+    let both = b.node(Op::Concat { axis: 1 }, &[parts[1], parts[0]], both);
     let padded = b.activation_like(gated, &[1, 8, 4, 3]);
     let pad = Op::Pad {
         before: vec![0, 0, 1, 0],

@@ -132,13 +132,15 @@ fn row(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
 
 /// A node on any shape.
 fn any(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
-    match b.random.below(9) {
+    match b.random.below(11) {
         0 | 1 => binary_with_constant(b, x),
         2 => binary(b, x, live),
         3 => Some(transpose(b, x)),
         4 => Some(pad(b, x)),
         5 => concat(b, x, live),
         6 => Some(softmax(b, x)),
+        7 => slice(b, x),
+        8 => exchange(b, x),
         _ => Some(unary(b, x)),
     }
 }
@@ -371,6 +373,45 @@ fn concat(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
     to[axis] = operands.iter().map(|&id| b.graph[id].shape[axis]).sum();
     let y = b.activation_like(x, &to);
     (to[axis] < 40).then(|| b.node(Op::Concat { axis }, &operands, y))
+}
+
+/// Some of the indices along an axis.
+fn slice(b: &mut Builder, x: ValueId) -> Option<ValueId> {
+    let shape = b.shape(x);
+    let axis = b.random.below(shape.len());
+    let start = b.random.below(shape[axis]);
+    let end = b.random.between(start + 1, shape[axis]);
+    part(b, x, axis, start, end)
+}
+
+fn part(b: &mut Builder, x: ValueId, axis: usize, start: usize, end: usize) -> Option<ValueId> {
+    let mut to = b.shape(x);
+    if end - start == to[axis] {
+        return None;
+    }
+    to[axis] = end - start;
+    let y = b.activation_like(x, &to);
+    Some(b.node(Op::Slice { axis, start }, &[x], y))
+}
+
+/// Both parts of a tensor, the other way round, one of them changed on the way.
+fn exchange(b: &mut Builder, x: ValueId) -> Option<ValueId> {
+    let shape = b.shape(x);
+    let axis = b.random.below(shape.len());
+    if shape[axis] < 2 {
+        return None;
+    }
+    let at = b.random.between(1, shape[axis] - 1);
+    let first = part(b, x, axis, 0, at)?;
+    let second = part(b, x, axis, at, shape[axis])?;
+    let changed = b.random.one_in(2).then(|| {
+        let shape = b.shape(first);
+        let y = b.activation_like(first, &shape);
+        b.node(Op::Unary(Unary::HardSwish), &[first], y)
+    });
+    let y = b.activation_like(x, &shape);
+    let operands = [second, changed.unwrap_or(first)];
+    Some(b.node(Op::Concat { axis }, &operands, y))
 }
 
 fn softmax(b: &mut Builder, x: ValueId) -> ValueId {

@@ -243,7 +243,7 @@ fn emulate_measures_and_gives_the_hosts_file() {
     // From a plan file, and again: the same instructions.
     assert!(
         folder
-            .kinglet("compile model.onnx -o model.kinglet")
+            .kinglet("compile model.onnx -o model.kinglet --target cortex-m4f")
             .succeeded
     );
     let again =

@@ -158,7 +158,9 @@ impl Arranger<'_> {
                     None => self.keep(node),
                 }
             }
-            Op::Binary { .. } | Op::Concat { .. } | Op::Pad { .. } => self.all_alike(node),
+            Op::Binary { .. } | Op::Concat { .. } | Op::Pad { .. } | Op::Slice { .. } => {
+                self.all_alike(node);
+            }
             Op::Softmax { axis } => self.softmax(node, *axis),
             Op::Reshape => self.reshape(node),
             Op::FullyConnected { .. } => self.fully_connected(node),
@@ -305,6 +307,10 @@ impl Arranger<'_> {
             .collect();
         let op = match &node.op {
             Op::Concat { axis } => Op::Concat { axis: perm[*axis] },
+            Op::Slice { axis, start } => Op::Slice {
+                axis: perm[*axis],
+                start: *start,
+            },
             Op::Pad {
                 before,
                 after,

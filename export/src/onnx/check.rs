@@ -37,7 +37,9 @@ const OPERATORS: &[&str] = &[
     "Relu",
     "Reshape",
     "Sigmoid",
+    "Slice",
     "Softmax",
+    "Split",
     "Squeeze",
     "Sub",
     "Sum",
@@ -69,7 +71,6 @@ pub(super) const CONSTANT_ONLY: &[&str] = &[
     "ReduceProd",
     "Shape",
     "Size",
-    "Slice",
     "Sqrt",
     "Tile",
     "Where",
@@ -119,7 +120,6 @@ fn hint(op: &str, domain: &str) -> String {
         "ArgMax" | "ArgMin" | "TopK" => {
             "end the model before it and take the maximum of the output instead"
         }
-        "Split" => "use two convolutions instead of one that is split",
         "Swish" | "Silu" => "export it as Sigmoid and Mul",
         "GlobalLpPool" | "LpPool" => "use average pooling",
         "Log" => "end the model before it",

@@ -344,7 +344,16 @@ impl<'a> Importer<'a> {
 
     /// Binds the node's first output name to a value.
     pub(super) fn bind(&mut self, node: &OnnxNode, id: ValueId) -> Result<(), OnnxError> {
-        let name = node.output()?;
+        self.bind_as(node, node.output()?, id)
+    }
+
+    /// Binds one of the node's output names to a value.
+    pub(super) fn bind_as(
+        &mut self,
+        node: &OnnxNode,
+        name: &str,
+        id: ValueId,
+    ) -> Result<(), OnnxError> {
         // Graph outputs must be produced under their own name.
         let id = if self.outputs.contains(name) && self.graph[id].name != name {
             let (shape, dtype) = (self.shape(id), self.graph[id].dtype);
@@ -377,12 +386,15 @@ impl<'a> Importer<'a> {
         };
         node.output()?;
         if let Some(extra) = proto.output.iter().skip(1).find(|o| !o.is_empty())
-            && !matches!(node.op(), "Dropout" | "BatchNormalization")
+            && !matches!(node.op(), "Dropout" | "BatchNormalization" | "Split")
         {
             return Err(node.unsupported("output", extra, "only the first output can be used"));
         }
         if self.fold(&node)? {
             return Ok(());
+        }
+        if node.op() == "Split" {
+            return self.split(&node);
         }
         let result = match node.op() {
             "Conv" => self.conv(&node)?,
@@ -401,6 +413,7 @@ impl<'a> Importer<'a> {
             "Transpose" => self.transpose_node(&node)?,
             "Pad" => self.pad(&node)?,
             "Concat" => self.concat(&node)?,
+            "Slice" => self.slice(&node)?,
             "Identity" => self.operand(&node, 0)?,
             "Dropout" => self.dropout(&node)?,
             "Cast" => self.cast(&node)?,
@@ -442,7 +455,7 @@ impl<'a> Importer<'a> {
                 (vec![], Data::I64(vec![self.graph[x].len() as i64]))
             }
             "QuantizeLinear" | "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze"
-            | "Unsqueeze" | "Transpose" | "Identity" => return Ok(false),
+            | "Unsqueeze" | "Transpose" | "Identity" | "Split" => return Ok(false),
             _ => {
                 for i in 0..node.proto.input.len() {
                     if let Some(id) = self.optional(node, i)?

@@ -14,6 +14,7 @@ mod linear;
 mod movement;
 mod quantization;
 mod signed;
+mod slice;
 mod tensor;
 #[cfg(test)]
 mod testing;

@@ -251,6 +251,7 @@ impl Importer<'_> {
                 Op::Reshape
                     | Op::Transpose { .. }
                     | Op::Concat { .. }
+                    | Op::Slice { .. }
                     | Op::Pad { .. }
                     | Op::Pool { .. }
             )

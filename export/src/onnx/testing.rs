@@ -13,6 +13,7 @@ pub(super) struct ModelBuilder {
 }
 
 /// An attribute's value.
+#[derive(Clone, Copy)]
 pub(super) enum Attr<'a> {
     Int(i64),
     Ints(&'a [i64]),
@@ -99,10 +100,21 @@ impl ModelBuilder {
 
     /// A node named after its output.
     pub(super) fn node(
-        mut self,
+        self,
         op: &str,
         inputs: &[&str],
         output: &str,
+        attrs: &[(&str, Attr)],
+    ) -> Self {
+        self.outputs(op, inputs, &[output], attrs)
+    }
+
+    /// A node named after its first output.
+    pub(super) fn outputs(
+        mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
         attrs: &[(&str, Attr)],
     ) -> Self {
         let attribute = |(name, value): &(&str, Attr)| {
@@ -119,10 +131,10 @@ impl ModelBuilder {
             a
         };
         self.graph.node.push(NodeProto {
-            name: format!("{output}_node"),
+            name: format!("{}_node", outputs.first().unwrap_or(&op)),
             op_type: op.into(),
             input: inputs.iter().map(|s| (*s).to_owned()).collect(),
-            output: vec![output.into()],
+            output: outputs.iter().map(|s| (*s).to_owned()).collect(),
             attribute: attrs.iter().map(attribute).collect(),
             ..Default::default()
         });

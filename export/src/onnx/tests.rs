@@ -341,6 +341,102 @@ fn weights_too_wide_for_int8_are_centred_in_more_bits() {
     assert!(graph.values.iter().any(|v| v.data == Some(centred.clone())));
 }
 
+/// Axis, start and shape of every slice.
+fn slices(graph: &Graph) -> Vec<(usize, usize, Vec<usize>)> {
+    let slice = |n: &crate::graph::Node| match n.op {
+        Op::Slice { axis, start } => Some((axis, start, graph[n.output].shape.clone())),
+        _ => None,
+    };
+    graph.nodes.iter().filter_map(slice).collect()
+}
+
+#[test]
+fn slices_of_old_opsets_have_attributes() {
+    let attrs = [
+        ("starts", Attr::Ints(&[1, -2])),
+        ("ends", Attr::Ints(&[3, i64::MAX])),
+        ("axes", Attr::Ints(&[1, -1])),
+    ];
+    let g = load(&single(9, &[1, 4, 5], "Slice", &[], &attrs).model(&["y"]));
+    let expected = [(1, 1, vec![1, 2, 5]), (2, 3, vec![1, 2, 2])];
+    assert_eq!(slices(&g), expected);
+    assert_eq!(g[g.outputs[0]].name, "y");
+}
+
+#[test]
+fn slices_of_new_opsets_have_inputs() {
+    let sliced = |starts: &[i64], ends: &[i64], axes: Option<&[i64]>, steps: Option<&[i64]>| {
+        let mut inputs = vec!["starts", "ends"];
+        let mut model = ModelBuilder::new(13)
+            .input("x", &[Some(1), Some(4), Some(5)], DataType::Float)
+            .i64("starts", starts)
+            .i64("ends", ends);
+        for (name, values) in [("axes", axes), ("steps", steps)] {
+            model = model.i64(name, values.unwrap_or_default());
+            inputs.push(if values.is_some() { name } else { "" });
+        }
+        let inputs: Vec<&str> = [vec!["x"], inputs].concat();
+        model.node("Slice", &inputs, "y", &[]).model(&["y"])
+    };
+    let g = load(&sliced(&[0, 1, -100], &[9, -1, 2], None, Some(&[1, 1, 1])));
+    assert_eq!(slices(&g), [(1, 1, vec![1, 2, 5]), (2, 0, vec![1, 2, 2])]);
+    let stepped = error(&sliced(&[0], &[5], Some(&[2]), Some(&[2])));
+    assert!(
+        stepped.contains("steps = [2]") && stepped.contains("y_node"),
+        "{stepped}"
+    );
+    assert!(error(&sliced(&[3], &[3], Some(&[2]), None)).contains("empty"));
+}
+
+/// The model's `x`, split along axis 1.
+fn split(opset: i64, inputs: &[&str], outputs: &[&str], attrs: &[(&str, Attr)]) -> ModelProto {
+    let axis: &[(&str, Attr)] = &[("axis", Attr::Int(1))];
+    ModelBuilder::new(opset)
+        .input("x", &[Some(1), Some(7), Some(2)], DataType::Float)
+        .i64("sizes", &[3, 4])
+        .outputs("Split", inputs, outputs, &[axis, attrs].concat())
+        .model(outputs)
+}
+
+#[test]
+fn splits_are_slices() {
+    let parts = [(1, 0, vec![1, 3, 2]), (1, 3, vec![1, 4, 2])];
+    let attribute = [("split", Attr::Ints(&[3, 4]))];
+    let by_attribute = load(&split(11, &["x"], &["a", "b"], &attribute));
+    assert_eq!(slices(&by_attribute), parts);
+    let by_input = load(&split(13, &["x", "sizes"], &["a", "b"], &[]));
+    assert_eq!(slices(&by_input), parts);
+    let count = [("num_outputs", Attr::Int(2))];
+    let by_count = load(&split(18, &["x"], &["a", "b"], &count));
+    let parts = [(1, 0, vec![1, 4, 2]), (1, 4, vec![1, 3, 2])];
+    assert_eq!(slices(&by_count), parts);
+    let names: Vec<&str> = (by_count.outputs.iter())
+        .map(|&id| by_count[id].name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+    let text = error(&split(13, &["x"], &["a", "b"], &[]));
+    assert!(text.contains("cannot be split"), "{text}");
+}
+
+#[test]
+fn weights_that_are_split_are_constants() {
+    let model = ModelBuilder::new(13)
+        .input("x", &[Some(1), Some(2)], DataType::Float)
+        .f32("w", &[2, 4], &[0., 1., 2., 3., 4., 5., 6., 7.])
+        .outputs(
+            "Split",
+            &["w"],
+            &["left", "right"],
+            &[("axis", Attr::Int(1))],
+        )
+        .node("MatMul", &["x", "right"], "y", &[])
+        .model(&["y"]);
+    let g = load(&model);
+    assert!(slices(&g).is_empty());
+    let right = g.values.iter().find(|v| v.name == "right").unwrap();
+    assert_eq!(right.data, Some(Data::F32(vec![2., 3., 6., 7.])));
+}
+
 #[test]
 fn damaged_models_give_errors_and_never_panic() {
     use prost::Message;

@@ -316,6 +316,14 @@ impl<'g> Writer<'g> {
                 ("Pad", Vec::new())
             }
             Op::Concat { axis } => ("Concat", vec![int("axis", *axis)]),
+            Op::Slice { axis, start } => {
+                let end = start + self.graph[node.output].shape[*axis];
+                for (what, index) in [("starts", *start), ("ends", end), ("axes", *axis)] {
+                    let index = Data::I64(vec![index as i64]);
+                    inputs.push(self.initializer(&format!("{output}_{what}"), &[1], &index));
+                }
+                ("Slice", Vec::new())
+            }
             Op::BatchNorm { epsilon } => ("BatchNormalization", vec![float("epsilon", *epsilon)]),
             // Written by `node`.
             Op::Quantize | Op::Dequantize | Op::Requantize => return,

@@ -167,6 +167,7 @@ fn sinkable(graph: &Graph, i: usize) -> Option<(Vec<ValueId>, Quantization)> {
         Op::Reshape
         | Op::Transpose { .. }
         | Op::Concat { .. }
+        | Op::Slice { .. }
         | Op::Pool {
             pool: Pool::Max, ..
         } => true,
@@ -241,7 +242,11 @@ fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
         } => return Err("integer division is not supported".into()),
         Op::Binary { .. } => activations(graph, &node, true)?,
         Op::Pool { .. } | Op::Unary(_) | Op::Softmax { .. } => activations(graph, &node, false)?,
-        Op::Pad { .. } | Op::Concat { .. } | Op::Reshape | Op::Transpose { .. } => {
+        Op::Pad { .. }
+        | Op::Concat { .. }
+        | Op::Slice { .. }
+        | Op::Reshape
+        | Op::Transpose { .. } => {
             return rescaled(graph, i, p, &node, &target);
         }
         _ => return Err(format!("{} has no integer form", op_name(&node.op))),

@@ -86,6 +86,7 @@ pub fn op_name(op: &Op) -> &'static str {
         Op::Transpose { .. } => "Transpose",
         Op::Pad { .. } => "Pad",
         Op::Concat { .. } => "Concat",
+        Op::Slice { .. } => "Slice",
         Op::Quantize => "QuantizeLinear",
         Op::Dequantize => "DequantizeLinear",
         Op::BatchNorm { .. } => "BatchNormalization",

@@ -68,7 +68,7 @@ fn is_identity(graph: &Graph, i: usize) -> bool {
     };
     let (from, to) = (&graph[x], &graph[node.output]);
     match &node.op {
-        Op::Reshape => from.shape == to.shape,
+        Op::Reshape | Op::Slice { .. } => from.shape == to.shape,
         Op::Pad { before, after, .. } => before.iter().chain(after).all(|&p| p == 0),
         Op::Requantize => from.dtype == to.dtype && from.quantization == to.quantization,
         Op::Unary(Unary::Clamp(clamp)) => clamp.is_none(),

@@ -22,6 +22,7 @@ fn source(op: &Op) -> Source {
         Op::Reshape
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Slice { .. }
         | Op::Pool {
             pool: Pool::Max, ..
         } => Source::Input,

@@ -31,7 +31,7 @@ pub use elementwise::{
 };
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
 pub use io::Io;
-pub use movement::{pad, place, transpose};
+pub use movement::{pad, place, take, transpose};
 #[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
 pub use planes::Portable as DepthwiseLanes;
 pub use pool::{Average, average_pool, average_pool_i8, max_pool};

@@ -73,6 +73,18 @@ pub fn place(block: usize, stride: usize, offset: usize, x: &[u8], y: &mut [u8])
     Some(())
 }
 
+/// Copies a block of every `stride` bytes of `x`, from `offset`, to `y`.
+#[inline(never)]
+pub fn take(block: usize, stride: usize, offset: usize, x: &[u8], y: &mut [u8]) -> Option<()> {
+    if block == 0 || stride == 0 {
+        return None;
+    }
+    for (x, y) in x.chunks_exact(stride).zip(y.chunks_exact_mut(block)) {
+        copy(x.get(offset..)?.get(..block)?, y);
+    }
+    Some(())
+}
+
 /// Element by element: `copy_from_slice` would keep its panic for unequal lengths.
 fn copy<T: Copy>(x: &[T], y: &mut [T]) {
     for (y, x) in y.iter_mut().zip(x) {
@@ -167,5 +179,9 @@ mod tests {
         place(2, 5, 0, &[1, 2, 3, 4], &mut y);
         place(3, 5, 2, &[5, 6, 7, 8, 9, 10], &mut y);
         assert_eq!(y, [1, 2, 5, 6, 7, 3, 4, 8, 9, 10]);
+        let (mut a, mut b) = ([0; 4], [0; 6]);
+        assert!(take(2, 5, 0, &y, &mut a).is_some() && take(3, 5, 2, &y, &mut b).is_some());
+        assert_eq!((a, b), ([1, 2, 3, 4], [5, 6, 7, 8, 9, 10]));
+        assert_eq!(take(3, 5, 3, &y, &mut b), None);
     }
 }

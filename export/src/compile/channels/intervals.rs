@@ -12,6 +12,7 @@ use kinglet::kernels::{Geometry, average_pool, max_pool};
 use kinglet::requantize::Output;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 /// Least and greatest value of each element, in the order of the ONNX tensor. Unsigned bytes are `0 ..= 255`.
 #[derive(Clone, PartialEq, Debug)]
@@ -141,6 +142,11 @@ impl Analysis {
                 let value = affine(graph, node.output)?.quantize(*value).into();
                 let (from, to) = (&graph[node.inputs[0]].shape, &graph[node.output].shape);
                 Some(x()?.map(|v| padded(v, from, to, before, value)))
+            }
+            Op::Slice { axis, start } => {
+                let (x, shape) = (x()?, &graph[node.inputs[0]].shape);
+                let range = *start..start + graph[node.output].shape[*axis];
+                Some(x.map(|v| sliced(v, shape, *axis, &range)))
             }
             Op::Concat { axis } => {
                 let parts: Vec<(Intervals, &[usize])> = node
@@ -405,6 +411,13 @@ fn padded(data: &[i16], from: &[usize], to: &[usize], before: &[usize], value: i
     result
 }
 
+fn sliced(data: &[i16], shape: &[usize], axis: usize, range: &Range<usize>) -> Vec<i16> {
+    let inner: usize = shape[axis + 1..].iter().product();
+    let blocks = data.chunks((shape[axis] * inner).max(1));
+    let parts = blocks.flat_map(|block| &block[range.start * inner..range.end * inner]);
+    parts.copied().collect()
+}
+
 fn concatenated(parts: &[(&[i16], &[usize])], axis: usize) -> Vec<i16> {
     let outer: usize = parts.first().map_or(0, |(_, s)| s[..axis].iter().product());
     let mut result = Vec::new();
@@ -490,6 +503,7 @@ mod tests {
                 b.node("y", Op::Transpose { perm }, &[a], &[1, 5, 2, 4])
             }
             11 => b.node("y", Op::Concat { axis: 2 }, &[a, c], &[1, 2, 10, 4]),
+            12 => b.node("y", Op::Slice { axis: 2, start: 1 }, &[a], &[1, 2, 3, 4]),
             _ => {
                 let (before, after) = (vec![0, 1, 0, 2], vec![0, 0, 1, 0]);
                 let op = Op::Pad {
@@ -506,7 +520,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_byte_leaves_its_interval(
-            kind in 0usize..13,
+            kind in 0usize..14,
             weights in proptest::collection::vec(-127i8..=127, 36),
             zero_point in -100i32..100,
             low in -4.0f32..1.0,

@@ -60,7 +60,7 @@ pub fn eliminate(graph: &Graph) -> Elimination {
     let mut current = graph.clone();
     current.remove_dead_nodes();
     let mut kept: HashMap<ValueId, Vec<Vec<usize>>> = HashMap::new();
-    let mut report = Report::new(graph);
+    let mut report = Report::new(&current);
     loop {
         let layers: Layers = (current.nodes.iter().enumerate())
             .filter_map(|(t, node)| Some((t, Layer::of(&current, node)?)))

@@ -91,8 +91,15 @@ pub(super) fn gather(data: &Data, shape: &[usize], cut: &[Vec<usize>]) -> Data {
     }
 }
 
-/// The operator over what stays: padding along a cut axis is kept or not like anything else.
+/// The operator over what stays: padding along a cut axis is kept or not like anything else, and a slice begins behind
+/// what stays before it.
 fn cut_op(graph: &Graph, node: &Node, cuts: &HashMap<ValueId, Cut>) -> Op {
+    if let (Op::Slice { axis, start }, Some(cut)) = (&node.op, cuts.get(&node.inputs[0])) {
+        return Op::Slice {
+            axis: *axis,
+            start: cut[*axis].iter().filter(|i| *i < start).count(),
+        };
+    }
     let (
         Op::Pad {
             before,

@@ -176,6 +176,12 @@ impl Slices {
                     offset += graph[id].shape[*axis];
                 }
             }
+            Op::Slice { axis, start } => {
+                for (a, &dim) in graph[y].shape.iter().enumerate() {
+                    let start = if a == *axis { *start } else { 0 };
+                    self.couple_axes((y, a), (x, a), 0..dim, start);
+                }
+            }
             Op::Reshape => self.reshape(graph, x, y),
             Op::BatchNorm { .. } => {
                 for &id in node.inputs.iter().chain([&y]) {

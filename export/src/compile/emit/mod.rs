@@ -158,6 +158,7 @@ impl Emitter<'_> {
                 value,
             } => self.pad(node, before, after, *value),
             Op::Concat { axis } => self.concat(node, *axis),
+            Op::Slice { axis, start } => self.slice(node, *axis, *start),
             Op::Quantize => {
                 let y = self.facts.affine(node, node.output)?;
                 self.facts.require(node, DType::I8, node.output)?;

@@ -74,6 +74,21 @@ impl Emitter<'_> {
         )
     }
 
+    pub(super) fn slice(&mut self, node: &Node, axis: usize, start: usize) -> Result<()> {
+        let (input, output) = (
+            self.facts.value(node.inputs[0]),
+            self.facts.value(node.output),
+        );
+        let outer = input.shape[..axis].iter().product::<usize>().max(1);
+        let inner = bytes(output) / outer / output.shape[axis].max(1);
+        let parameters = format::Blocks {
+            block: self.facts.u32(node, bytes(output) / outer)?,
+            stride: self.facts.u32(node, bytes(input) / outer)?,
+            offset: self.facts.u32(node, start * inner)?,
+        };
+        self.push(node, OpCode::Take, &parameters)
+    }
+
     pub(super) fn concat(&mut self, node: &Node, axis: usize) -> Result<()> {
         let output = self.facts.value(node.output);
         let outer: usize = output.shape[..axis].iter().product();
@@ -82,7 +97,7 @@ impl Emitter<'_> {
         for (i, &id) in node.inputs.iter().enumerate() {
             let input = self.span(node, id)?;
             let block = bytes(self.facts.value(id)) / outer.max(1);
-            let parameters = format::Place {
+            let parameters = format::Blocks {
                 block: self.facts.u32(node, block)?,
                 stride: self.facts.u32(node, stride)?,
                 offset: self.facts.u32(node, offset)?,
