@@ -6,6 +6,7 @@ use kinglet_export::onnx::write;
 use kinglet_tests::command::{Done, kinglet};
 use kinglet_tests::networks::{classifier, two_inputs};
 use kinglet_tests::random::Random;
+use kinglet_tests::random_network::chain;
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -282,6 +283,19 @@ fn bench_profiles_every_step() {
     assert!(sum < whole && whole - sum < whole / 10, "{sum} of {whole}");
     let macs: u64 = steps.iter().map(|s| s["macs"].as_u64().unwrap()).sum();
     assert_eq!(macs, positive(&report, "macs"));
+    // The bands of a node are one row.
+    let tall = |seed| folder.model("tall.onnx", &chain(seed, true));
+    let tiled = (0..20).find_map(|seed| {
+        tall(seed);
+        let compiled = folder.json("compile tall.onnx -o tall.kinglet --tile smallest");
+        (!compiled["tiled"].is_null()).then_some(compiled)
+    });
+    let tiled = tiled.expect("one of twenty chains can be tiled");
+    let report = folder.json("bench tall.kinglet --board mps2-an386 --profile");
+    let nodes = report["steps"].as_array().unwrap();
+    let count: u64 = nodes.iter().map(|n| positive(n, "step_count")).sum();
+    assert_eq!(count, tiled["steps"].as_array().unwrap().len() as u64);
+    assert!(nodes.iter().any(|n| n["step_count"].as_u64() > Some(1)));
 }
 
 #[test]

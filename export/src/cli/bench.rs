@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Emulated board; without it, this machine is timed.
     #[arg(long)]
     board: Option<String>,
-    /// Instructions of every step (needs --board).
+    /// Instructions of every node (needs --board); the bands of a node that runs by bands are added up.
     #[arg(long, requires = "board")]
     profile: bool,
     /// Input tensor; seeded random numbers without it.
@@ -102,12 +102,12 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     let total = steps.iter().map(|s| s.instructions).sum::<u64>().max(1);
     let rows: Vec<Vec<String>> = steps
         .iter()
-        .enumerate()
-        .map(|(i, s)| {
+        .map(|s| {
             vec![
-                i.to_string(),
+                s.first.to_string(),
+                s.count.to_string(),
                 common::shorten(&s.name),
-                s.operator.clone(),
+                s.operator.to_owned(),
                 grouped(s.macs),
                 grouped(s.instructions),
                 if s.macs > 0 {
@@ -121,6 +121,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         .collect();
     let headers = [
         "step",
+        "steps",
         "node",
         "operator",
         "MACs",
@@ -138,17 +139,17 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         if args.profile {
             let bars: Vec<(String, f64)> = steps
                 .iter()
-                .enumerate()
-                .map(|(i, s)| (format!("{i} {}", s.operator), s.instructions as f64))
+                .map(|s| (format!("{} {}", s.first, s.operator), s.instructions as f64))
                 .collect();
-            report.bar_chart("Instructions of each step", &bars);
-            report.table("Steps", &headers, &rows);
+            report.bar_chart("Instructions of each node", &bars);
+            report.table("Nodes", &headers, &rows);
         }
         report.write(path).into_diagnostic()?;
     }
     if args.json {
         let each: Vec<_> = steps.iter().map(|s| json!({
             "name": s.name, "operator": s.operator, "macs": s.macs, "instructions": s.instructions,
+            "first_step": s.first, "step_count": s.count,
         })).collect();
         common::print_json(&json!({
             "model": model.name,
@@ -176,33 +177,51 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     Ok(())
 }
 
-struct ProfiledStep {
+/// The steps of one node: several when it runs by bands.
+struct ProfiledNode {
     name: String,
-    operator: String,
+    /// Index of the first one.
+    first: usize,
+    count: usize,
+    /// Operator of the step that takes most instructions.
+    operator: &'static str,
+    /// Instructions of that step.
+    most: u64,
     macs: u64,
     instructions: u64,
 }
 
-/// Median over samples of every step's instructions; empty unless profiled.
-fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledStep> {
+/// Median over samples of the instructions of every node's steps; empty unless profiled.
+fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledNode> {
+    let mut nodes: Vec<ProfiledNode> = Vec::new();
     if result.step_instructions.is_empty() {
-        return Vec::new();
+        return nodes;
     }
-    let step = |(i, name): (usize, &String)| {
-        let counts: Vec<u64> = result
-            .step_instructions
-            .iter()
-            .filter_map(|s| s.get(i).copied())
-            .collect();
-        let (operator, macs) = model.operators[i];
-        ProfiledStep {
-            name: name.clone(),
-            operator: operator.name().to_owned(),
-            macs,
-            instructions: common::median(&counts),
+    for (i, (name, &(operator, macs))) in model.step_names.iter().zip(&model.operators).enumerate()
+    {
+        let counts = result.step_instructions.iter().filter_map(|s| s.get(i));
+        let instructions = common::median(&counts.copied().collect::<Vec<u64>>());
+        let operator = operator.name();
+        let Some(node) = nodes.iter_mut().find(|n| n.name == *name) else {
+            nodes.push(ProfiledNode {
+                name: name.clone(),
+                first: i,
+                count: 1,
+                operator,
+                most: instructions,
+                macs,
+                instructions,
+            });
+            continue;
+        };
+        node.count += 1;
+        node.macs += macs;
+        node.instructions += instructions;
+        if instructions > node.most {
+            (node.most, node.operator) = (instructions, operator);
         }
-    };
-    model.step_names.iter().enumerate().map(step).collect()
+    }
+    nodes
 }
 
 fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
