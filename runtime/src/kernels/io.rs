@@ -32,4 +32,16 @@ impl Io<'_> {
             Io::InPlace(both) => both,
         }
     }
+
+    /// Where input and output begin and how long they are, for kernels that do not borrow them one after the other.
+    #[cfg(kinglet_dsp)]
+    pub(super) fn pointers(&mut self) -> ((*const i8, usize), (*mut i8, usize)) {
+        match self {
+            Io::Apart { x, y } => ((x.as_ptr(), x.len()), (y.as_mut_ptr(), y.len())),
+            Io::InPlace(both) => {
+                let start = both.as_mut_ptr();
+                ((start.cast_const(), both.len()), (start, both.len()))
+            }
+        }
+    }
 }

@@ -123,6 +123,20 @@ impl Geometry {
             && self.input.first_chunk::<2>() == self.output.first_chunk::<2>()
     }
 
+    /// The same pointwise convolution with all pixels in one row.
+    pub fn as_row(&self) -> Option<Geometry> {
+        let [in_h, in_w, in_c] = self.input;
+        let width = in_h
+            .checked_mul(in_w)?
+            .checked_mul(NonZeroUsize::new(self.batch)?)?;
+        Some(Geometry {
+            batch: 1,
+            input: [NonZeroUsize::MIN, width, in_c],
+            output: [NonZeroUsize::MIN, width, self.output[2]],
+            ..*self
+        })
+    }
+
     /// Which rows of the kernel meet the input for output row `y`.
     pub fn vertical(&self, y: usize) -> Taps {
         self.taps(0, y)

@@ -1,6 +1,8 @@
 //! Convolution with split weights, two pixels at a time.
 
-use super::{expand, residual, tile};
+use super::expand::{self, Lines};
+use super::residual;
+use super::tile::{self, Tile};
 use crate::kernels::patch::{self, Residual};
 use crate::kernels::split::Split;
 use crate::kernels::{Geometry, Io};
@@ -9,47 +11,16 @@ use core::num::NonZeroUsize;
 use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Where an output pixel is.
-#[derive(Clone, Copy)]
-struct Pixel {
-    batch: usize,
-    y: usize,
-    x: usize,
-}
-
-impl Pixel {
-    fn next(self, g: &Geometry) -> Pixel {
-        let [height, width, _] = g.output.map(NonZeroUsize::get);
-        match self {
-            Pixel { batch, y, x } if x + 1 < width => Pixel { batch, y, x: x + 1 },
-            Pixel { batch, y, .. } if y + 1 < height => Pixel {
-                batch,
-                y: y + 1,
-                x: 0,
-            },
-            Pixel { batch, .. } => Pixel {
-                batch: batch + 1,
-                y: 0,
-                x: 0,
-            },
-        }
-    }
-}
-
 /// How a pixel's taps lie in the input.
 struct Runs {
-    /// Output pixels all of whose taps lie inside in unbroken lines.
+    /// Output pixels all of whose taps lie inside, in unbroken lines.
     inside: [Range<usize>; 2],
-    /// Whether lines can be read in words.
-    direct: bool,
-    run: usize,
     lines: usize,
-    words: usize,
-    /// Bytes from one line of the input to the next.
+    /// Bytes of a line of taps, and from one line of the input to the next.
+    run: usize,
     pitch: usize,
-    image: usize,
-    /// Bytes from one output pixel's taps to the next one's, vertically and horizontally.
-    step: [usize; 2],
+    /// Bytes from one image to the next, and from one output pixel's taps to the next one's, vertically and horizontally.
+    step: [usize; 3],
     /// Bytes that padding lies before the input.
     origin: usize,
 }
@@ -58,47 +29,76 @@ impl Runs {
     fn new(g: &Geometry) -> Runs {
         let [in_h, in_w, in_c] = g.input.map(NonZeroUsize::get);
         let [lines, kernel_w] = g.kernel.map(NonZeroUsize::get);
-        let run = kernel_w.wrapping_mul(in_c);
-        // A last group that is not full is filled with bytes that meet zero weights; between lines they would be in the way.
-        let direct = lines == 1 || run % 4 == 0;
         let unbroken = g.dilation.map(NonZeroUsize::get) == [1; 2];
-        let inside = |axis: usize, input: usize, kernel: usize| {
-            let (stride, pad) = (g.stride.get(axis), g.pad.get(axis).copied().unwrap_or(0));
-            let stride = stride.copied().unwrap_or(NonZeroUsize::MIN);
+        let inside = |stride: NonZeroUsize, pad: usize, input: usize, kernel: usize| {
             let fits = input.wrapping_add(pad).checked_sub(kernel);
             let end = fits.map_or(0, |last| last / stride + 1);
             pad.div_ceil(stride.get())..if unbroken { end } else { 0 }
         };
+        let [down, right] = g.stride;
+        let [above, left] = g.pad;
         let pitch = in_w.wrapping_mul(in_c);
         Runs {
-            inside: [inside(0, in_h, lines), inside(1, in_w, kernel_w)],
-            direct,
-            run,
-            lines,
-            words: run.div_ceil(4),
-            pitch,
-            image: in_h.wrapping_mul(pitch),
-            step: [
-                g.stride[0].get().wrapping_mul(pitch),
-                g.stride[1].get().wrapping_mul(in_c),
+            inside: [
+                inside(down, above, in_h, lines),
+                inside(right, left, in_w, kernel_w),
             ],
-            origin: g.pad[0]
+            lines,
+            run: kernel_w.wrapping_mul(in_c),
+            pitch,
+            step: [
+                g.image_len(),
+                down.get().wrapping_mul(pitch),
+                right.get().wrapping_mul(in_c),
+            ],
+            origin: above
                 .wrapping_mul(pitch)
-                .wrapping_add(g.pad[1].wrapping_mul(in_c)),
+                .wrapping_add(left.wrapping_mul(in_c)),
+        }
+    }
+}
+
+/// An output pixel, and where its taps would begin.
+#[derive(Clone, Copy)]
+struct Pixel {
+    batch: usize,
+    y: usize,
+    x: usize,
+    at: usize,
+    /// Whether the whole row has its taps inside, vertically.
+    row_inside: bool,
+}
+
+impl Pixel {
+    fn row(runs: &Runs, batch: usize, y: usize) -> Pixel {
+        let [image, down, _] = runs.step;
+        let at = batch.wrapping_mul(image).wrapping_add(y.wrapping_mul(down));
+        let row_inside = runs.inside[0].contains(&y);
+        Pixel {
+            batch,
+            y,
+            x: 0,
+            at: at.wrapping_sub(runs.origin),
+            row_inside,
         }
     }
 
-    /// Where the taps of a pixel begin that lie inside.
     #[inline(always)]
-    fn start(&self, pixel: Pixel) -> Option<usize> {
-        let [rows, columns] = &self.inside;
-        let inside = rows.contains(&pixel.y) && columns.contains(&pixel.x);
-        let [down, right] = self.step;
-        let at = pixel.batch.wrapping_mul(self.image);
-        let at = at
-            .wrapping_add(pixel.y.wrapping_mul(down))
-            .wrapping_add(pixel.x.wrapping_mul(right));
-        inside.then(|| at.wrapping_sub(self.origin))
+    fn next(self, g: &Geometry, runs: &Runs) -> Pixel {
+        let (x, at) = (self.x + 1, self.at.wrapping_add(runs.step[2]));
+        if x < g.output[1].get() {
+            Pixel { x, at, ..self }
+        } else if self.y + 1 < g.output[0].get() {
+            Pixel::row(runs, self.batch, self.y + 1)
+        } else {
+            Pixel::row(runs, self.batch + 1, 0)
+        }
+    }
+
+    /// Where the taps begin, if they lie inside.
+    #[inline(always)]
+    fn start(&self, runs: &Runs) -> Option<usize> {
+        (self.row_inside && runs.inside[1].contains(&self.x)).then_some(self.at)
     }
 }
 
@@ -113,94 +113,228 @@ pub fn conv_split(
     scratch: &mut [i8],
     residual: Option<&Residual>,
 ) -> Option<()> {
-    let [kernel_h, kernel_w] = g.kernel;
-    let taps = kernel_h
-        .checked_mul(kernel_w)?
-        .checked_mul(g.input[2])?
-        .get();
-    let padded = taps.checked_next_multiple_of(4)?;
+    // Pixels of a pointwise convolution form one row.
+    let row;
+    let g = match g.pointwise().then(|| g.as_row()).flatten() {
+        Some(geometry) => {
+            row = geometry;
+            &row
+        }
+        None => g,
+    };
+    let runs = Runs::new(g);
+    let padded = runs
+        .lines
+        .checked_mul(runs.run)?
+        .checked_next_multiple_of(4)?;
     let (words, rest) = scratch.split_at_mut_checked(padded.checked_mul(4)?)?;
     let words = <[u32]>::mut_from_bytes(words.as_mut_bytes()).ok()?;
     let (bytes, results) = rest.split_at_mut_checked(padded.checked_mul(2)?)?;
     let out_c = g.output[2].get();
-    let runs = Runs::new(g);
-    let mut pixels = g
+    let tile = Tile::new(split, padded / 4, out_c, output.zero_point())?;
+    // A last group that is not full is filled with bytes that meet zero weights; between lines they would be in the way.
+    let direct = runs.lines == 1 || runs.run % 4 == 0;
+    let lines = if direct {
+        Lines::new([runs.lines, runs.run.div_ceil(4), runs.pitch])
+    } else {
+        None
+    };
+    let gathered = Lines::new([1, padded / 4, padded])?;
+    let mut left = g
         .batch
         .checked_mul(g.output[0].get())?
         .checked_mul(g.output[1].get())?;
-    let mut next = Pixel {
-        batch: 0,
-        y: 0,
-        x: 0,
-    };
+    let mut pixel = Pixel::row(&runs, 0, 0);
     let mut written = 0usize;
-    while pixels > 0 {
-        let first = next;
-        next = next.next(g);
-        let second = if pixels > 1 { next } else { first };
-        let count = pixels.min(2);
-        if count > 1 {
-            next = next.next(g);
-        }
-        taps_of_both(
-            g,
-            &runs,
-            io.input(),
-            [first, second],
-            zero_point,
-            bytes,
+    let strips = Strips {
+        lines: lines.as_ref(),
+        gathered: &gathered,
+        runs: &runs,
+        job: tile.whole(words).filter(|_| output.saturates()),
+        add: residual
+            .filter(|add| add.output.saturates())
+            .map(residual::Job::new),
+        adds: residual.is_some(),
+        channels: out_c,
+    };
+    while left > 0 {
+        let count = strips.run(
+            io,
+            &pixel,
+            g.output[1].get(),
+            written,
+            [bytes, results],
             words,
-        )?;
-        let y = io.output().get_mut(written..)?.get_mut(..count * out_c)?;
+        );
+        if count > 0 {
+            written = written.checked_add(count.checked_mul(out_c)?)?;
+            left = left.checked_sub(count)?;
+            // One before the next, to go on from.
+            let last = Pixel {
+                x: pixel.x.wrapping_add(count - 1),
+                at: pixel
+                    .at
+                    .wrapping_add((count - 1).wrapping_mul(runs.step[2])),
+                ..pixel
+            };
+            pixel = last.next(g, &runs);
+            continue;
+        }
+        let first = pixel;
+        // An odd last pixel is its own partner.
+        let second = if left > 1 {
+            first.next(g, &runs)
+        } else {
+            first
+        };
+        pixel = second.next(g, &runs);
+        let both = if left > 1 {
+            out_c.wrapping_mul(2)
+        } else {
+            out_c
+        };
+        let starts = (first.start(&runs), second.start(&runs));
+        let expanded = match (starts, &lines) {
+            // The end of the input may be too near for the last word.
+            ((Some(a), Some(b)), Some(lines)) => lines.expand(io.input(), [a, b], words),
+            _ => None,
+        };
+        if expanded.is_none() {
+            gather_both(g, &runs, io.input(), [first, second], zero_point, bytes)?;
+            gathered.expand(bytes, [0, padded], words)?;
+        }
+        let end = written.checked_add(both)?;
+        let y = io.output().get_mut(written..end)?;
         match residual {
             None => {
-                let (y0, y1) = y.split_at_mut_checked(out_c)?;
-                tile::results(split, words, output.zero_point(), y0, y1)?;
+                tile.results(words, y)?;
                 output.clamp(y);
             }
             Some(add) => {
-                let results = results.get_mut(..count * out_c)?;
-                let (r0, r1) = results.split_at_mut_checked(out_c)?;
-                tile::results(split, words, output.zero_point(), r0, r1)?;
+                let results = results.get_mut(..both)?;
+                tile.results(words, results)?;
                 output.clamp(results);
                 residual::add(add, results, y)?;
             }
         }
-        written = written.checked_add(count * out_c)?;
-        pixels -= count;
+        written = end;
+        left = left.saturating_sub(2);
     }
     Some(())
 }
 
-/// Fills `words` with the taps of two pixels; where they do not lie inside, by way of `bytes`.
-#[inline(always)]
-fn taps_of_both(
+/// Pairs of pixels side by side, all of whose taps lie inside: bounds are checked once for all of them.
+struct Strips<'a> {
+    lines: Option<&'a Lines>,
+    gathered: &'a Lines,
+    runs: &'a Runs,
+    job: Option<tile::Job>,
+    add: Option<residual::Job>,
+    adds: bool,
+    channels: usize,
+}
+
+impl Strips<'_> {
+    /// Does as many pixels from `pixel` on as it can; their number. Results begin at byte `written` of the output.
+    #[inline(never)]
+    fn run(
+        &self,
+        io: &mut Io<'_>,
+        pixel: &Pixel,
+        width: usize,
+        written: usize,
+        [bytes, results]: [&mut [i8]; 2],
+        words: &mut [u32],
+    ) -> usize {
+        let (Some(job), Some(at)) = (&self.job, pixel.start(self.runs)) else {
+            return 0;
+        };
+        let Runs {
+            inside,
+            lines,
+            run,
+            pitch,
+            step: [_, _, right],
+            ..
+        } = self.runs;
+        let right = *right;
+        let pairs = inside[1].end.min(width).saturating_sub(pixel.x) / 2;
+        let ((x, x_len), (y, y_len)) = io.pointers();
+        // How far the last pair's taps and all results reach.
+        let reach = || {
+            let reach = match self.lines {
+                Some(lines) => lines.reach(),
+                None => lines
+                    .checked_sub(1)?
+                    .checked_mul(*pitch)?
+                    .checked_add(*run)?,
+            };
+            let last = pairs.checked_mul(2)?.checked_sub(1)?.checked_mul(right)?;
+            let taps = at.checked_add(last)?.checked_add(reach)?;
+            let ends = written.checked_add(pairs.checked_mul(2)?.checked_mul(self.channels)?)?;
+            let room = bytes.len() >= self.gathered.reach().checked_mul(2)?
+                && (!self.adds || results.len() >= self.channels * 2)
+                && words.len() == self.gathered.words() * 4;
+            Some(room && taps <= x_len && ends <= y_len && self.adds == self.add.is_some())
+        };
+        if pairs == 0 || reach() != Some(true) {
+            return 0;
+        }
+        let skips = [pitch.wrapping_sub(*run), 0];
+        let half = self.gathered.reach();
+        let both = self.channels * 2;
+        let mut from = x.wrapping_add(at);
+        let mut to = y.wrapping_add(written);
+        for _ in 0..pairs {
+            let next = from.wrapping_add(right);
+            // SAFETY: all taps of all pairs lie within `x_len`, all results within `y_len`; `bytes` holds both pixels' taps,
+            // `words` the same as 16-bit numbers, `results` both pixels' results: checked above. In place, a pair's taps are read
+            // before its results are written.
+            unsafe {
+                match self.lines {
+                    Some(lines) => lines.run([from, next], words.as_mut_ptr()),
+                    None => {
+                        let halves = [bytes.as_mut_ptr(), bytes.as_mut_ptr().add(half)];
+                        expand::copy(from, halves[0], *run, *lines, &skips);
+                        expand::copy(next, halves[1], *run, *lines, &skips);
+                        self.gathered
+                            .run(halves.map(|half| half.cast_const()), words.as_mut_ptr());
+                    }
+                }
+                match &self.add {
+                    None => job.run(to, self.channels),
+                    Some(add) => {
+                        job.run(results.as_mut_ptr(), self.channels);
+                        add.run(results.as_ptr(), to, to.wrapping_add(both));
+                    }
+                }
+            }
+            from = next.wrapping_add(right);
+            to = to.wrapping_add(both);
+        }
+        pairs * 2
+    }
+}
+
+/// The taps of two pixels as bytes, each in one half of `bytes`.
+#[inline(never)]
+fn gather_both(
     g: &Geometry,
     runs: &Runs,
     x: &[i8],
-    [first, second]: [Pixel; 2],
+    pixels: [Pixel; 2],
     zero_point: i8,
     bytes: &mut [i8],
-    words: &mut [u32],
 ) -> Option<()> {
-    let starts = [runs.start(first), runs.start(second)];
-    if let ([Some(a), Some(b)], true) = (starts, runs.direct) {
-        let shape = [runs.lines, runs.words, runs.pitch];
-        // The end of the input may be too near for the last word.
-        if expand::expand(x, [a, b], shape, words).is_some() {
-            return Some(());
-        }
-    }
-    let half = bytes.len() / 2;
-    let halves = bytes.chunks_exact_mut(half.max(1));
-    for ((pixel, start), bytes) in [first, second].into_iter().zip(starts).zip(halves) {
+    let halves = bytes.chunks_exact_mut(NonZeroUsize::new(bytes.len() / 2)?.get());
+    for (pixel, bytes) in pixels.into_iter().zip(halves) {
         let taps = bytes.get_mut(..runs.lines.checked_mul(runs.run)?)?;
-        match start {
+        match pixel.start(runs) {
             Some(at) => expand::gather(x, at, [runs.lines, runs.run, runs.pitch], taps, runs.run)?,
             None => at_border(g, runs, x, pixel, zero_point, taps)?,
         }
     }
-    expand::expand(bytes, [0, half], [1, half / 4, half], words)
+    Some(())
 }
 
 /// The taps of a pixel some of which are padding.
@@ -213,26 +347,22 @@ fn at_border(
     zero_point: i8,
     taps: &mut [i8],
 ) -> Option<()> {
-    let Pixel {
-        batch,
-        y,
-        x: column,
-    } = pixel;
     if g.dilation.map(NonZeroUsize::get) != [1; 2] {
-        return patch::gather(g, x, [batch, y, column], zero_point, taps);
+        return patch::gather(g, x, [pixel.batch, pixel.y, pixel.x], zero_point, taps);
     }
     taps.fill(zero_point);
-    let (rows, columns) = (g.vertical(y), g.horizontal(column));
+    let (rows, columns) = (g.vertical(pixel.y), g.horizontal(pixel.x));
     if rows.is_empty() || columns.is_empty() {
         return Some(());
     }
     let channels = g.input[2].get();
+    let [image, _, _] = runs.step;
     let to = rows
         .start
         .wrapping_mul(runs.run)
         .wrapping_add(columns.start.wrapping_mul(channels));
     let row = rows.position.wrapping_mul(runs.pitch);
-    let at = batch.wrapping_mul(runs.image).wrapping_add(row);
+    let at = pixel.batch.wrapping_mul(image).wrapping_add(row);
     let at = at.wrapping_add(columns.position.wrapping_mul(channels));
     let shape = [rows.len(), columns.len().wrapping_mul(channels), runs.pitch];
     expand::gather(x, at, shape, taps.get_mut(to..)?, runs.run)

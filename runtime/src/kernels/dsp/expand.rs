@@ -2,42 +2,71 @@
 
 use core::arch::naked_asm;
 
-/// Sign-extends `lines` runs of `words · 4` bytes of two pixels into `patch`: for each four taps the words
-/// `p0(k0,k2), p1(k0,k2), p0(k1,k3), p1(k1,k3)`.
-///
-/// The runs begin at `at[0]` and `at[1]` in `x`, and then every `pitch` bytes. `None` when something lies outside.
-#[inline(always)]
-pub(super) fn expand(
-    x: &[i8],
-    at: [usize; 2],
-    [lines, words, pitch]: [usize; 3],
-    patch: &mut [u32],
-) -> Option<()> {
-    if lines == 0 || words == 0 {
-        return None;
-    }
-    let run = words.checked_mul(4)?;
-    let reach = (lines - 1).checked_mul(pitch)?.checked_add(run)?;
-    let last = x.len().checked_sub(reach)?;
-    let skip = pitch.checked_sub(run).filter(|_| lines > 1).unwrap_or(0);
-    let patch = patch.get_mut(..lines.checked_mul(words)?.checked_mul(4)?)?;
-    let [first, second] = at;
-    if first > last || second > last || (lines > 1 && pitch < run) {
-        return None;
-    }
-    // SAFETY: both pixels' runs lie in `x`: `reach` bytes from `at`, checked just now; the patch has four words for each
-    // word read. Unaligned words may be read with `LDR`; the patch is aligned by its type.
-    unsafe {
-        pairs(
-            x.as_ptr().add(first),
-            x.as_ptr().add(second),
-            patch.as_mut_ptr(),
-            words,
+/// The lines of a pixel's taps, read in words.
+pub(super) struct Lines {
+    lines: usize,
+    words: usize,
+    skip: usize,
+    /// From the first byte to behind the last.
+    reach: usize,
+}
+
+impl Lines {
+    /// `lines` runs of `words · 4` bytes, one every `pitch` bytes.
+    pub(super) fn new([lines, words, pitch]: [usize; 3]) -> Option<Lines> {
+        let run = words.checked_mul(4)?;
+        let reach = lines.checked_sub(1)?.checked_mul(pitch)?.checked_add(run)?;
+        let skip = if lines > 1 {
+            pitch.checked_sub(run)?
+        } else {
+            0
+        };
+        (words > 0).then_some(Lines {
             lines,
+            words,
             skip,
-        );
+            reach,
+        })
     }
-    Some(())
+
+    /// Sign-extends the taps of two pixels, that begin at `at` in `x`, into `patch`: for each four the words
+    /// `p0(k0,k2), p1(k0,k2), p0(k1,k3), p1(k1,k3)`. The patch has four words for each word. `None` when something lies outside.
+    #[inline(always)]
+    pub(super) fn expand(&self, x: &[i8], at: [usize; 2], patch: &mut [u32]) -> Option<()> {
+        let [first, second] = at;
+        let last = x.len().checked_sub(self.reach)?;
+        if first > last || second > last || patch.len() != self.lines * self.words * 4 {
+            return None;
+        }
+        // SAFETY: both pixels' runs lie in `x`: no start is behind `last`; the patch has four words for each word read.
+        unsafe {
+            self.run(
+                [x.as_ptr().add(first), x.as_ptr().add(second)],
+                patch.as_mut_ptr(),
+            );
+        }
+        Some(())
+    }
+
+    /// How many bytes from its start a pixel's taps take.
+    pub(super) fn reach(&self) -> usize {
+        self.reach
+    }
+
+    /// Words of all lines.
+    pub(super) fn words(&self) -> usize {
+        self.lines * self.words
+    }
+
+    /// [`Lines::expand`] without checks.
+    ///
+    /// # Safety
+    /// [`Lines::reach`] bytes can be read from both places, four words for each word of the lines written to `patch`.
+    #[inline(always)]
+    pub(super) unsafe fn run(&self, [first, second]: [*const i8; 2], patch: *mut u32) {
+        // SAFETY: as the caller says. Unaligned words may be read with `LDR`; the patch is aligned by its type.
+        unsafe { pairs(first, second, patch, self.words, self.lines, self.skip) };
+    }
 }
 
 /// Seven instructions for eight numbers, and two for the loop every sixteen.
@@ -111,9 +140,12 @@ pub(super) fn gather(
     Some(())
 }
 
-/// Four instructions a word, 14 a line.
+/// `lines` runs of `run` bytes, with so many bytes between them on either side. Four instructions a word, 14 a line.
+///
+/// # Safety
+/// All runs can be read, and written at their new places.
 #[unsafe(naked)]
-unsafe extern "C" fn copy(
+pub(super) unsafe extern "C" fn copy(
     from: *const i8,
     to: *mut i8,
     run: usize,

@@ -13,17 +13,8 @@ pub(super) fn add(residual: &Residual, results: &[i8], y: &mut [i8]) -> Option<(
     let (main, tail) = y.split_at_mut_checked(pairs)?;
     if !main.is_empty() {
         let range = main.as_mut_ptr_range();
-        let job = Job {
-            y: range.start,
-            end: range.end,
-            factor: residual.factor,
-            factor_b: residual.factor_b,
-            offset: residual.offset,
-            zero_point: residual.output.zero_point(),
-            multiplier: residual.multiplier,
-        };
         // SAFETY: `main` has an even number of elements, not zero, and `results` has no fewer.
-        unsafe { sums(&job, results.as_ptr()) };
+        unsafe { Job::new(residual).run(results.as_ptr(), range.start, range.end) };
     }
     residual.output.clamp(main);
     for (y, result) in tail.iter_mut().zip(results.get(pairs..)?) {
@@ -32,10 +23,9 @@ pub(super) fn add(residual: &Residual, results: &[i8], y: &mut [i8]) -> Option<(
     Some(())
 }
 
+/// What [`sums`] works with.
 #[repr(C)]
-struct Job {
-    y: *mut i8,
-    end: *mut i8,
+pub(super) struct Job {
     factor: i32,
     factor_b: i32,
     offset: i32,
@@ -43,14 +33,36 @@ struct Job {
     multiplier: f32,
 }
 
+impl Job {
+    pub(super) fn new(residual: &Residual) -> Job {
+        Job {
+            factor: residual.factor,
+            factor_b: residual.factor_b,
+            offset: residual.offset,
+            zero_point: residual.output.zero_point(),
+            multiplier: residual.multiplier,
+        }
+    }
+
+    /// Adds `results` to the elements from `y` to `end`; saturates to int8.
+    ///
+    /// # Safety
+    /// From `y` to `end` there must be an even number of elements, not zero, that can be written, and as many results.
+    #[inline(always)]
+    pub(super) unsafe fn run(&self, results: *const i8, y: *mut i8, end: *mut i8) {
+        // SAFETY: as the caller says.
+        unsafe { sums(self, results, y, end) };
+    }
+}
+
 /// Two elements in 24 instructions.
 #[unsafe(naked)]
-unsafe extern "C" fn sums(job: &Job, results: *const i8) {
+unsafe extern "C" fn sums(job: &Job, results: *const i8, y: *mut i8, end: *mut i8) {
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "vldr s4, [r0, #24]",
-        "ldmia r0, {{r2-r7}}",
+        "vldr s4, [r0, #16]",
+        "ldmia r0, {{r4-r7}}",
         "1:",
         "ldrsb r8, [r1], #1",
         "ldrsb r9, [r1], #1",

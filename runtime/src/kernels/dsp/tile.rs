@@ -5,7 +5,7 @@ use core::arch::naked_asm;
 
 /// What [`tile`] works on, in the order in which it puts it on its stack.
 #[repr(C)]
-struct Job {
+pub(super) struct Job {
     /// Behind the last pair of activations.
     patch_end: *const u32,
     /// The patch: for each group of four taps the words `p0(k0,k2), p1(k0,k2), p0(k1,k3), p1(k1,k3)`.
@@ -13,100 +13,120 @@ struct Job {
     bias: *const i32,
     multipliers: *const f32,
     zero_point: i32,
-    /// Results of the first pixel, and where they end.
-    y0: *mut i8,
-    y0_end: *mut i8,
-    /// Results of the second pixel.
-    y1: *mut i8,
+    weights: *const i16,
     /// Number of taps / 2.
     pairs: usize,
-    weights: *const i16,
+    /// Channels, a positive multiple of four.
+    channels: usize,
 }
 
-/// Requantised results of two pixels for as many channels as `y0` holds, at least one; `y1` is as long or empty, which makes
-/// the second pixel's results go the way of the first's (whose patch it must then be).
-///
-/// `patch` holds `groups` groups of four taps of both pixels, as [`super::expand`] writes them. Results saturate to int8.
-#[inline(always)]
-pub(super) fn results(
-    split: &Split<'_>,
-    patch: &[u32],
+/// A layer's constants and its patch, checked once.
+pub(super) struct Tile<'a> {
+    split: &'a Split<'a>,
+    groups: usize,
+    channels: usize,
     zero_point: i32,
-    y0: &mut [i8],
-    y1: &mut [i8],
-) -> Option<()> {
-    let whole = y0.len() & !3;
-    let (main, tail) = y0.split_at_mut_checked(whole)?;
-    let (main1, tail1) = y1.split_at_mut_checked(whole.min(y1.len()))?;
-    let groups = patch.len() / 4;
-    if !main.is_empty() {
-        run(split, 0, patch, zero_point, main, main1)?;
-    }
-    if !tail.is_empty() {
-        let (mut last, mut last1) = ([0; 4], [0; 4]);
-        run(
+}
+
+impl<'a> Tile<'a> {
+    /// For patches of `groups ≥ 1` groups of four taps, and that many channels; results saturate to int8 around `zero_point`.
+    pub(super) fn new(
+        split: &'a Split<'a>,
+        groups: usize,
+        channels: usize,
+        zero_point: i32,
+    ) -> Option<Tile<'a>> {
+        let filled = channels.checked_next_multiple_of(4)?;
+        let weights = filled.checked_mul(groups)?.checked_mul(2)?;
+        let enough = split.weights.len() >= weights
+            && split.bias.len() >= filled
+            && split.multipliers.len() >= filled;
+        (enough && groups > 0 && channels > 0).then_some(Tile {
             split,
-            whole / 4,
-            patch.get(..groups * 4)?,
+            groups,
+            channels,
             zero_point,
-            &mut last,
-            &mut last1,
-        )?;
-        for (y, last) in tail.iter_mut().zip(last).chain(tail1.iter_mut().zip(last1)) {
-            *y = last;
+        })
+    }
+
+    /// Requantised results of two pixels, whose taps are in `patch` as [`super::expand`] writes them. `y` has the channels of
+    /// both, one pixel behind the other, or of one, when the taps are the same.
+    #[inline(always)]
+    pub(super) fn results(&self, patch: &[u32], y: &mut [i8]) -> Option<()> {
+        let channels = self.channels;
+        if patch.len() != self.groups * 4 || (y.len() != channels && y.len() != channels * 2) {
+            return None;
+        }
+        let second = y.len() - channels;
+        let whole = channels & !3;
+        if whole > 0 {
+            let job = self.job(0, whole, patch);
+            // SAFETY: the patch has the length it should have, both pixels' results lie in `y`.
+            unsafe { job.run(y.as_mut_ptr(), second) };
+        }
+        if whole < channels {
+            self.last_block(patch, y.get_mut(whole..)?, second);
+        }
+        Some(())
+    }
+
+    /// The work for one pair of pixels after the other, whose taps come to be in `patch`. `None` for channels that are no
+    /// multiple of four.
+    pub(super) fn whole(&self, patch: &[u32]) -> Option<Job> {
+        let fits = patch.len() == self.groups * 4 && self.channels % 4 == 0;
+        fits.then(|| self.job(0, self.channels, patch))
+    }
+
+    /// The last block, of fewer than four channels, by way of a buffer.
+    #[inline(never)]
+    fn last_block(&self, patch: &[u32], y: &mut [i8], second: usize) {
+        let mut last = [[0i8; 4]; 2];
+        let count = self.channels % 4;
+        let job = self.job(self.channels & !3, 4, patch);
+        // SAFETY: the patch is as long as for `results`; the buffer holds a whole block of both pixels.
+        unsafe { job.run(last.as_mut_ptr().cast(), 4) };
+        for (start, last) in [0, second].into_iter().zip(last) {
+            for (y, last) in y.iter_mut().skip(start).zip(last).take(count) {
+                *y = last;
+            }
         }
     }
-    Some(())
+
+    /// `channels` channels from `first` on, both multiples of four and within what [`Tile::new`] was asked for.
+    #[inline(always)]
+    fn job(&self, first: usize, channels: usize, patch: &[u32]) -> Job {
+        let range = patch.as_ptr_range();
+        Job {
+            patch_end: range.end,
+            patch: range.start,
+            bias: self.split.bias.as_ptr().wrapping_add(first),
+            multipliers: self.split.multipliers.as_ptr().wrapping_add(first),
+            zero_point: self.zero_point,
+            weights: self
+                .split
+                .weights
+                .as_ptr()
+                .wrapping_add(first * self.groups * 2),
+            pairs: self.groups * 2,
+            channels,
+        }
+    }
 }
 
-/// [`results`] for whole blocks of channels, from block `block` on.
-#[inline(always)]
-fn run(
-    split: &Split<'_>,
-    block: usize,
-    patch: &[u32],
-    zero_point: i32,
-    y0: &mut [i8],
-    y1: &mut [i8],
-) -> Option<()> {
-    let (channels, groups) = (y0.len(), patch.len() / 4);
-    let first = block.checked_mul(4)?;
-    let taps = groups.checked_mul(4)?;
-    let weights = split.weights.get(first.checked_mul(taps)? / 2..)?;
-    let bias = split.bias.get(first..)?;
-    let multipliers = split.multipliers.get(first..)?;
-    let enough = weights.len() / taps.max(1) >= channels / 2
-        && bias.len() >= channels
-        && multipliers.len() >= channels;
-    let second = match y1.len() {
-        0 => y0.as_mut_ptr(),
-        n if n == channels => y1.as_mut_ptr(),
-        _ => return None,
-    };
-    if !enough || channels == 0 || channels % 4 != 0 || patch.is_empty() || patch.len() % 4 != 0 {
-        return None;
+impl Job {
+    /// Results of the first pixel to `y`, of the second to `second` bytes behind it.
+    ///
+    /// # Safety
+    /// The patch must be the one the job was made for, `groups · 4` words that nobody else writes meanwhile, and both places
+    /// must have room for the job's channels.
+    #[inline(always)]
+    pub(super) unsafe fn run(&self, y: *mut i8, second: usize) {
+        // SAFETY: constants suffice for all channels, filled up to blocks of four: `Tile::new` has checked; patch and results
+        // as the caller says. Words are aligned: patch, biases and multipliers by their types, weights since they begin at a
+        // multiple of 16 bytes (checked for the plan) and blocks are multiples of 16 bytes long. Those of a hand-made `Split`
+        // are aligned too, or the load faults (`LDRD` does not read elsewhere).
+        unsafe { tile(self, y, y.wrapping_add(second)) };
     }
-    let range = patch.as_ptr_range();
-    let y0 = y0.as_mut_ptr_range();
-    let job = Job {
-        patch_end: range.end,
-        patch: range.start,
-        bias: bias.as_ptr(),
-        multipliers: multipliers.as_ptr(),
-        zero_point,
-        y0: y0.start,
-        y0_end: y0.end,
-        y1: second,
-        pairs: groups * 2,
-        weights: weights.as_ptr(),
-    };
-    // SAFETY: `channels` is a positive multiple of four, and there are that many results of both pixels, biases and
-    // multipliers, and `channels / 4 · groups` times 16 bytes of weights; the patch has `groups ≥ 1` times 16 bytes. Words are
-    // aligned: patch, biases and multipliers by their types, weights since they begin at a multiple of 16 bytes (checked for
-    // the plan) and blocks are multiples of 16 bytes long. Those of a hand-made `Split` are aligned too, or the load faults
-    // (the instruction `LDRD` does not read elsewhere).
-    unsafe { tile(&job) };
-    Some(())
 }
 
 /// The loop. For each block of four channels: sums from the biases, `pairs` times the body, requantisation.
@@ -118,20 +138,26 @@ fn run(
 /// r0, r1 weights; r2, r3 activations; r4–r11 sums (first channel of a pair scaled and mixed with the second, then the second,
 /// each for both pixels); r12 weights' address; lr the patch's.
 #[unsafe(naked)]
-unsafe extern "C" fn tile(job: &Job) {
+unsafe extern "C" fn tile(job: &Job, y0: *mut i8, y1: *mut i8) {
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "ldmia r0, {{r1-r9, r12}}",
+        "mov r11, r2",
+        "ldmia r0, {{r3-r9, r12}}",
+        // r3 patch end, r4 patch, r5 bias, r6 multipliers, r7 zero point, r8 weights, r9 pairs, r12 channels
+        "add r10, r12, r1",
+        "mov r12, r8",
+        "mov r8, r1",
         // Where the first round enters: behind (8 − pairs mod 8) bodies of 48 bytes.
-        "adr.w r10, 4f",
+        "adr.w r0, 4f",
         "subs r9, #1",
         "and r9, r9, #7",
         "adds r9, #1",
-        "movs r11, #48",
-        "mls r10, r9, r11, r10",
-        "orr r10, r10, #1",
-        "push {{r1-r8, r10}}",
+        "movs r1, #48",
+        "mls r0, r9, r1, r0",
+        "orr r9, r0, #1",
+        // patch end, patch, bias, multipliers, zero point, y0, entry, y0 end, y1
+        "push {{r3-r11}}",
         "2:",
         "ldr r0, [sp, #8]",
         "ldmia r0!, {{r4, r6, r8, r10}}",
@@ -141,7 +167,7 @@ unsafe extern "C" fn tile(job: &Job) {
         "mov r7, r6",
         "mov r9, r8",
         "mov r11, r10",
-        "ldr pc, [sp, #32]",
+        "ldr pc, [sp, #24]",
         ".p2align 2",
         "3:",
         ".rept 8",
@@ -176,7 +202,7 @@ unsafe extern "C" fn tile(job: &Job) {
         "vmov s6, s7, r10, r11",
         "ldr r0, [sp, #16]",
         "ldr r1, [sp, #20]",
-        "ldr r2, [sp, #28]",
+        "ldr r2, [sp, #32]",
         "vcvt.f32.s32 s0, s0",
         "vcvt.f32.s32 s1, s1",
         "vcvt.f32.s32 s2, s2",
@@ -230,9 +256,9 @@ unsafe extern "C" fn tile(job: &Job) {
         "strb r7, [r2], #1",
         "strb r9, [r2], #1",
         "strb r11, [r2], #1",
-        "ldr r3, [sp, #24]",
+        "ldr r3, [sp, #28]",
         "str r1, [sp, #20]",
-        "str r2, [sp, #28]",
+        "str r2, [sp, #32]",
         "cmp r1, r3",
         "bne.w 2b",
         "add sp, #36",
