@@ -63,6 +63,8 @@ pub enum PlanError {
 pub enum StepError {
     /// No operator has this code.
     UnknownOperator(u16),
+    /// The operator is not among those that are linked in.
+    NotLinked,
     /// The record is cut off or its size does not fit its operator.
     Size,
     /// An operand lies outside the arena.
@@ -173,6 +175,7 @@ impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             StepError::UnknownOperator(code) => write!(f, "no operator has code {code}"),
+            StepError::NotLinked => write!(f, "its operator is not linked in"),
             StepError::Size => write!(f, "the record's size does not fit its operator"),
             StepError::OutsideArena => write!(f, "an operand lies outside the arena"),
             StepError::OutsideData => write!(f, "a constant lies outside the data section"),

@@ -53,7 +53,8 @@ pub(crate) fn execute<const OPS: u64>(
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
-        O::DepthwiseI8 if linked(O::DepthwiseI8) => depthwise_i8(step, data, arena),
+        O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_reference::<i8>(step, data, arena, true),
+        O::DepthwiseI8Planes if linked(O::DepthwiseI8Planes) => depthwise_planes(step, data, arena),
         O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => {
             conv_reference::<i16>(step, data, arena, true)
         }
@@ -129,11 +130,8 @@ fn conv_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     }
 }
 
-fn depthwise_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+fn depthwise_planes(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::ConvI8>()?;
-    if p.scratch.len.get() == 0 {
-        return conv_reference::<i8>(step, data, arena, true);
-    }
     let layer = int8::<i8>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
     let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
     let g = Geometry::new(&p.window)?;

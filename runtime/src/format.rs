@@ -23,9 +23,9 @@ pub const MAX_RANK: usize = 6;
 pub const ALIGNMENT: usize = 16;
 /// First byte of the file that the CRC covers: everything behind the CRC field itself.
 pub const CRC_START: usize = 16;
-/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`].
-pub const CRC: crc::Crc<u32, crc::Table<1>> =
-    crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`]. Without a table, which would take 1 KiB of flash.
+pub const CRC: crc::Crc<u32, crc::Table<0>> =
+    crc::Crc::<u32, crc::Table<0>>::new(&crc::CRC_32_ISO_HDLC);
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -587,6 +587,8 @@ op_codes! {
     ConvAddI8Split = 41, "conv2d and add int8, split weights";
     /// [`ConvAddI8`], weights as for `ConvI8Quad`.
     ConvAddI8Quad = 42, "conv2d and add int8, quad weights";
+    /// As `DepthwiseI8`, in place if need be: see [`crate::kernels::planes`].
+    DepthwiseI8Planes = 46, "depthwise int8 by planes";
     /// [`Blocks`]: blocks at their distances in the input to the output, a slice of a tensor.
     Take = 49, "take";
 }

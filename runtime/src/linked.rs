@@ -22,11 +22,7 @@ impl<const OPS: u64> Session<'_, '_, OPS> {
     {
         let input = input.as_bytes();
         let wrong = RunError::Input { index: 0 };
-        if self.plan().input_count() != 1
-            || self
-                .input_info(0)
-                .is_none_or(|info| info.len != input.len())
-        {
+        if self.plan().input_count() != 1 || self.input_len(0) != Some(input.len()) {
             return Err(wrong);
         }
         for (to, from) in self.input_mut(0).ok_or(wrong)?.iter_mut().zip(input) {
@@ -80,7 +76,7 @@ macro_rules! model {
             /// # Errors
             /// The plan is damaged, or the arena is smaller than [`Self::ARENA_LEN`].
             pub fn new<const N: usize>(arena: &'a mut $crate::Arena<N>) -> Result<Self, $crate::SessionError> {
-                let plan = $crate::Plan::parse(Self::PLAN)?;
+                let plan = $crate::Plan::parse_for::<{ $crate::header::op_set(include_bytes!($path)) }>(Self::PLAN)?;
                 Ok(Self($crate::Session::new(plan, arena.bytes_mut())?))
             }
 

@@ -2,8 +2,8 @@
 
 use crate::error::{PlanError, StepError};
 use crate::format::{
-    ALIGNMENT, CRC, CRC_START, DType, Header, IoRecord, MAGIC, MAX_RANK, OpCode, Span, StepHeader,
-    VERSION,
+    ALIGNMENT, ALL_OPS, CRC, CRC_START, DType, Header, IoRecord, MAGIC, MAX_RANK, OpCode, Span,
+    StepHeader, VERSION,
 };
 use crate::step::{Limits, Step};
 use zerocopy::FromBytes;
@@ -21,7 +21,7 @@ pub struct Plan<'p> {
 /// An input or output of a plan.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct TensorInfo<'p> {
-    /// ONNX name.
+    /// ONNX name; empty if the plan's bytes are not UTF-8.
     pub name: &'p str,
     /// Element type.
     pub dtype: DType,
@@ -55,6 +55,15 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// [`PlanError`] names the first thing that is wrong.
     pub fn parse(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
+        Self::parse_for::<ALL_OPS>(bytes)
+    }
+
+    /// As [`parse`](Self::parse), for plans that use operators of the set `OPS` only; the checks of all others are dead code to
+    /// the linker.
+    ///
+    /// # Errors
+    /// As `parse`, and [`crate::StepError::NotLinked`] for another operator.
+    pub fn parse_for<const OPS: u64>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
         let truncated = |expected: usize| PlanError::Truncated {
             expected: expected as u32,
             found: bytes.len() as u32,
@@ -118,7 +127,7 @@ impl<'p> Plan<'p> {
             });
         }
         plan.check_io()?;
-        plan.check_steps()?;
+        plan.check_steps::<OPS>()?;
         Ok(plan)
     }
 
@@ -137,18 +146,17 @@ impl<'p> Plan<'p> {
         let elements = dims.iter().try_fold(1u32, |n, d| n.checked_mul(d.get()))?;
         let len = elements.checked_mul(dtype.size() as u32)?;
         let range = record.arena.range()?;
-        let name = self.names.get(record.name.range()?)?;
+        self.names.get(record.name.range()?)?;
         let ok = rest.iter().all(|d| d.get() == 0)
             && elements > 0
             && len == record.arena.len.get()
             && range.end <= self.arena_len()
             && range.start.is_multiple_of(dtype.size())
-            && core::str::from_utf8(name).is_ok()
             && record.scale.get().is_finite();
         ok.then_some(())
     }
 
-    fn check_steps(&self) -> Result<(), PlanError> {
+    fn check_steps<const OPS: u64>(&self) -> Result<(), PlanError> {
         let limits = Limits {
             arena: self.arena_len(),
             data: self.data.len(),
@@ -157,7 +165,7 @@ impl<'p> Plan<'p> {
         for index in 0..self.header.step_count.get() {
             let at = |error| PlanError::Step { index, error };
             let (step, tail) = split_step(rest).map_err(at)?;
-            step.check(&limits).map_err(at)?;
+            step.check::<OPS>(&limits).map_err(at)?;
             ops |= step.code.bit();
             rest = tail;
         }
@@ -199,12 +207,20 @@ impl<'p> Plan<'p> {
 
     /// Input `index`, in ONNX order.
     pub fn input(&self, index: usize) -> Option<TensorInfo<'p>> {
-        self.tensor(self.io.get(..self.input_count())?.get(index)?)
+        self.tensor(self.input_record(index)?)
     }
 
     /// Output `index`, in ONNX order.
     pub fn output(&self, index: usize) -> Option<TensorInfo<'p>> {
-        self.tensor(self.io.get(self.input_count()..)?.get(index)?)
+        self.tensor(self.output_record(index)?)
+    }
+
+    pub(crate) fn input_record(&self, index: usize) -> Option<&'p IoRecord> {
+        self.io.get(..self.input_count())?.get(index)
+    }
+
+    pub(crate) fn output_record(&self, index: usize) -> Option<&'p IoRecord> {
+        self.io.get(self.input_count()..)?.get(index)
     }
 
     /// Operator of every step, in order, and its multiply-accumulates (padding counted).
@@ -235,7 +251,7 @@ impl<'p> Plan<'p> {
 
     fn tensor(&self, record: &IoRecord) -> Option<TensorInfo<'p>> {
         Some(TensorInfo {
-            name: core::str::from_utf8(self.names.get(record.name.range()?)?).ok()?,
+            name: core::str::from_utf8(self.names.get(record.name.range()?)?).unwrap_or(""),
             dtype: DType::from_code(record.dtype)?,
             rank: record.rank.into(),
             dims: record.dims.map(|d| d.get() as usize),

@@ -5,7 +5,7 @@ use crate::error::{RunError, SessionError};
 use crate::execute::execute;
 use crate::format::{ALIGNMENT, ALL_OPS, CRC, DType};
 use crate::observe::Observer;
-use crate::plan::{Plan, TensorInfo};
+use crate::plan::Plan;
 
 /// A plan ready to run in an arena.
 ///
@@ -48,12 +48,12 @@ impl<'p, 'a, const OPS: u64> Session<'p, 'a, OPS> {
 
     /// The bytes of input `index`, to be written before each [`run`](Self::run): a run may overwrite them.
     pub fn input_mut(&mut self, index: usize) -> Option<&mut [u8]> {
-        part_mut(self.arena, self.plan.input(index)?.arena)
+        part_mut(self.arena, self.plan.input_record(index)?.arena)
     }
 
     /// The bytes of output `index`, valid after a run and until an input is written.
     pub fn output(&self, index: usize) -> Option<&[u8]> {
-        part(self.arena, self.plan.output(index)?.arena)
+        part(self.arena, self.plan.output_record(index)?.arena)
     }
 
     /// Runs all steps.
@@ -119,8 +119,9 @@ impl<'p, 'a, const OPS: u64> Session<'p, 'a, OPS> {
         Ok(digest.finalize())
     }
 
-    pub(crate) fn input_info(&self, index: usize) -> Option<TensorInfo<'p>> {
-        self.plan.input(index)
+    /// Bytes of input `index`.
+    pub(crate) fn input_len(&self, index: usize) -> Option<usize> {
+        Some(self.plan.input_record(index)?.arena.len.get() as usize)
     }
 }
 

@@ -59,11 +59,15 @@ impl<'p> Step<'p> {
         };
         let weights = |span: Span, size: u64| u64::from(span.len.get()) / size;
         // Packed weights are filled up; the multiplications that count are those of the true channels and taps.
-        let one_group = |w: &Window| conv_weights(w, 1).unwrap_or(0);
+        let one_group = |w: &Window| u64::from(conv_weights(w, 1).unwrap_or(0));
         let macs = match self.code {
-            O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
+            O::ConvI8
+            | O::DepthwiseI8
+            | O::DepthwiseI8Planes
+            | O::ConvI8W16
+            | O::DepthwiseI8W16 => {
                 let p = self.parameters::<format::ConvI8>();
-                p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size()))
+                p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size().into()))
             }
             O::ConvI8Split | O::ConvI8Quad => {
                 let p = self.parameters::<format::ConvI8>();
@@ -75,7 +79,11 @@ impl<'p> Step<'p> {
             }
             O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
                 let p = self.parameters::<format::FullyConnectedI8>();
-                p.map(|p| product(&p.shape).unwrap_or(0))
+                p.map(|p| {
+                    p.shape
+                        .iter()
+                        .fold(1, |n: u64, d| n.wrapping_mul(d.get().into()))
+                })
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.parameters::<format::ConvF32>();
@@ -83,7 +91,9 @@ impl<'p> Step<'p> {
             }
             O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
                 let p = self.parameters::<format::FullyConnectedI8>();
-                p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, self.weight_size()))
+                p.map(|p| {
+                    u64::from(p.shape[0].get()) * weights(p.weights, self.weight_size().into())
+                })
             }
             O::FullyConnectedF32 => {
                 let p = self.parameters::<format::FullyConnectedF32>();
@@ -95,129 +105,141 @@ impl<'p> Step<'p> {
     }
 
     /// Everything the kernels rely on.
-    pub(crate) fn check(&self, limits: &Limits) -> Check {
+    ///
+    /// Operators outside `OPS` are refused, and the checks of their records are dead code to the linker.
+    pub(crate) fn check<const OPS: u64>(&self, limits: &Limits) -> Check {
         use OpCode as O;
-        match self.code {
-            O::ConvI8 | O::DepthwiseI8 | O::ConvI8W16 | O::DepthwiseI8W16 => {
-                let p = self.record::<format::ConvI8>()?;
-                self.conv_i8(limits, p, false)
-            }
-            O::ConvI8Split | O::ConvI8Quad => {
-                let p = self.record::<format::ConvI8>()?;
-                self.conv_i8(limits, p, false)
-            }
-            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad => {
-                let p = self.record::<format::ConvAddI8>()?;
-                self.conv_i8(limits, &p.conv, true)?;
-                int8(&p.residual.int8)
-            }
-            O::ConvF32 | O::DepthwiseF32 => {
-                let p = self.record::<format::ConvF32>()?;
-                self.operands(limits, 4, 4, Sharing::Nothing)?;
-                self.conv(&p.window, p.groups.get(), 4)?;
-                limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 4)?;
-                limits.constant(p.bias, p.window.output[2].get().into(), 4)
-            }
-            O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
-                let p = self.record::<format::FullyConnectedI8>()?;
-                self.operands(limits, 1, 1, Sharing::Nothing)?;
-                self.dense(&p.shape, 1)?;
-                int8(&p.int8)?;
-                limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
-                limits.constant(p.bias, p.shape[2].get().into(), 4)?;
-                limits.constant(p.multipliers, p.shape[2].get().into(), 4)
-            }
-            O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
-                let p = self.record::<format::FullyConnectedI8>()?;
-                self.operands(limits, 1, 1, Sharing::Nothing)?;
-                self.dense(&p.shape, 1)?;
-                int8(&p.int8)?;
-                let [_, inputs, outputs] = p.shape.map(|d| u64::from(d.get()));
-                self.packed(
-                    limits,
-                    [inputs, outputs],
-                    [p.weights, p.bias, p.multipliers],
-                )?;
-                let needed = scratch::dense(self.form(), inputs as usize);
-                self.scratch(limits, p.scratch, needed)
-            }
-            O::FullyConnectedF32 => {
-                let p = self.record::<format::FullyConnectedF32>()?;
-                self.operands(limits, 4, 4, Sharing::Nothing)?;
-                self.dense(&p.shape, 4)?;
-                limits.constant(p.weights, product(&p.shape[1..])?, 4)?;
-                limits.constant(p.bias, p.shape[2].get().into(), 4)
-            }
-            O::AddI8 => {
-                let p = self.record::<format::AddI8>()?;
-                self.operands(limits, 1, 1, Sharing::Whole)?;
-                self.second(limits, &p.b, 1)?;
-                int8(&p.int8)
-            }
-            O::MulI8 => {
-                let p = self.record::<format::MulI8>()?;
-                self.operands(limits, 1, 1, Sharing::Whole)?;
-                self.second(limits, &p.b, 1)?;
-                int8(&p.int8)
-            }
-            O::AddF32 | O::SubF32 | O::MulF32 | O::DivF32 => {
-                let p = self.record::<format::BinaryF32>()?;
-                self.operands(limits, 4, 4, Sharing::Whole)?;
-                self.second(limits, &p.b, 4)
-            }
-            O::AveragePoolI8 | O::MaxPoolI8 => self.pool(limits, 1),
-            O::AveragePoolF32 | O::MaxPoolF32 => self.pool(limits, 4),
-            O::LookupI8 => {
-                let p = self.record::<format::LookupI8>()?;
-                self.operands(limits, 1, 1, Sharing::Whole)?;
-                self.same_length()?;
-                limits.constant(p.table, 256, 1)
-            }
-            O::ClampF32
-            | O::SigmoidF32
-            | O::TanhF32
-            | O::LeakyReluF32
-            | O::HardSigmoidF32
-            | O::HardSwishF32 => {
-                self.record::<format::UnaryF32>()?;
-                self.operands(limits, 4, 4, Sharing::Whole)?;
-                self.same_length()
-            }
-            O::SoftmaxI8 => {
-                let p = self.record::<format::SoftmaxI8>()?;
-                limits.constant(p.table, 256, 4)?;
-                positive(p.output_scale.get())?;
-                byte(p.output_zero_point.get())?;
-                self.softmax(limits, p.row.get(), 1)
-            }
-            O::SoftmaxF32 => {
-                let p = self.record::<format::SoftmaxF32>()?;
-                self.softmax(limits, p.row.get(), 4)
-            }
-            O::TransposeI8 => self.transpose(limits, 1),
-            O::TransposeF32 => self.transpose(limits, 4),
-            O::PadI8 => self.pad(limits, 1),
-            O::PadF32 => self.pad(limits, 4),
-            O::Place => self.blocks(limits, self.input, self.output),
-            O::Take => self.blocks(limits, self.output, self.input),
-            O::Quantize => {
-                let p = self.record::<format::Affine>()?;
-                self.operands(limits, 4, 1, Sharing::Nothing)?;
-                affine(p)?;
-                length(self.input, u64::from(self.output.len.get()), 4)
-            }
-            O::Dequantize => {
-                let p = self.record::<format::Affine>()?;
-                self.operands(limits, 1, 4, Sharing::Nothing)?;
-                affine(p)?;
-                length(self.output, u64::from(self.input.len.get()), 4)
-            }
-            O::Copy => {
-                self.record::<format::Nothing>()?;
-                self.operands(limits, 1, 1, Sharing::Whole)?;
-                self.same_length()
-            }
+        if OPS & self.code.bit() == 0 {
+            return Err(StepError::NotLinked);
         }
+        if self.is::<OPS>(&[
+            O::ConvI8,
+            O::DepthwiseI8,
+            O::DepthwiseI8Planes,
+            O::ConvI8W16,
+            O::DepthwiseI8W16,
+        ]) {
+            let p = self.record::<format::ConvI8>()?;
+            self.conv_i8(limits, p, false)
+        } else if self.is::<OPS>(&[O::ConvI8Split, O::ConvI8Quad]) {
+            let p = self.record::<format::ConvI8>()?;
+            self.conv_i8(limits, p, false)
+        } else if self.is::<OPS>(&[O::ConvAddI8, O::ConvAddI8Split, O::ConvAddI8Quad]) {
+            let p = self.record::<format::ConvAddI8>()?;
+            self.conv_i8(limits, &p.conv, true)?;
+            int8(&p.residual.int8)
+        } else if self.is::<OPS>(&[O::ConvF32, O::DepthwiseF32]) {
+            let p = self.record::<format::ConvF32>()?;
+            self.operands(limits, 4, 4, Sharing::Nothing)?;
+            self.conv(&p.window, p.groups.get(), 4)?;
+            limits.constant(p.weights, conv_weights(&p.window, p.groups.get())?, 4)?;
+            limits.constant(p.bias, p.window.output[2].get(), 4)
+        } else if self.is::<OPS>(&[O::FullyConnectedI8, O::FullyConnectedI8W16]) {
+            let p = self.record::<format::FullyConnectedI8>()?;
+            self.operands(limits, 1, 1, Sharing::Nothing)?;
+            self.dense(&p.shape, 1)?;
+            int8(&p.int8)?;
+            limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
+            limits.constant(p.bias, p.shape[2].get(), 4)?;
+            limits.constant(p.multipliers, p.shape[2].get(), 4)
+        } else if self.is::<OPS>(&[O::FullyConnectedI8Split, O::FullyConnectedI8Quad]) {
+            let p = self.record::<format::FullyConnectedI8>()?;
+            self.operands(limits, 1, 1, Sharing::Nothing)?;
+            self.dense(&p.shape, 1)?;
+            int8(&p.int8)?;
+            let [_, inputs, outputs] = p.shape.map(|d| d.get());
+            self.packed(
+                limits,
+                [inputs, outputs],
+                [p.weights, p.bias, p.multipliers],
+            )?;
+            let needed = scratch::dense(self.form(), inputs as usize);
+            self.scratch(limits, p.scratch, needed)
+        } else if self.is::<OPS>(&[O::FullyConnectedF32]) {
+            let p = self.record::<format::FullyConnectedF32>()?;
+            self.operands(limits, 4, 4, Sharing::Nothing)?;
+            self.dense(&p.shape, 4)?;
+            limits.constant(p.weights, product(&p.shape[1..])?, 4)?;
+            limits.constant(p.bias, p.shape[2].get(), 4)
+        } else if self.is::<OPS>(&[O::AddI8]) {
+            let p = self.record::<format::AddI8>()?;
+            self.operands(limits, 1, 1, Sharing::Whole)?;
+            self.second(limits, &p.b, 1)?;
+            int8(&p.int8)
+        } else if self.is::<OPS>(&[O::MulI8]) {
+            let p = self.record::<format::MulI8>()?;
+            self.operands(limits, 1, 1, Sharing::Whole)?;
+            self.second(limits, &p.b, 1)?;
+            int8(&p.int8)
+        } else if self.is::<OPS>(&[O::AddF32, O::SubF32, O::MulF32, O::DivF32]) {
+            let p = self.record::<format::BinaryF32>()?;
+            self.operands(limits, 4, 4, Sharing::Whole)?;
+            self.second(limits, &p.b, 4)
+        } else if self.is::<OPS>(&[O::AveragePoolI8, O::MaxPoolI8]) {
+            self.pool(limits, 1)
+        } else if self.is::<OPS>(&[O::AveragePoolF32, O::MaxPoolF32]) {
+            self.pool(limits, 4)
+        } else if self.is::<OPS>(&[O::LookupI8]) {
+            let p = self.record::<format::LookupI8>()?;
+            self.operands(limits, 1, 1, Sharing::Whole)?;
+            self.same_length()?;
+            limits.constant(p.table, 256, 1)
+        } else if self.is::<OPS>(&[
+            O::ClampF32,
+            O::SigmoidF32,
+            O::TanhF32,
+            O::LeakyReluF32,
+            O::HardSigmoidF32,
+            O::HardSwishF32,
+        ]) {
+            self.record::<format::UnaryF32>()?;
+            self.operands(limits, 4, 4, Sharing::Whole)?;
+            self.same_length()
+        } else if self.is::<OPS>(&[O::SoftmaxI8]) {
+            let p = self.record::<format::SoftmaxI8>()?;
+            limits.constant(p.table, 256, 4)?;
+            positive(p.output_scale.get())?;
+            byte(p.output_zero_point.get())?;
+            self.softmax(limits, p.row.get(), 1)
+        } else if self.is::<OPS>(&[O::SoftmaxF32]) {
+            let p = self.record::<format::SoftmaxF32>()?;
+            self.softmax(limits, p.row.get(), 4)
+        } else if self.is::<OPS>(&[O::TransposeI8]) {
+            self.transpose(limits, 1)
+        } else if self.is::<OPS>(&[O::TransposeF32]) {
+            self.transpose(limits, 4)
+        } else if self.is::<OPS>(&[O::PadI8]) {
+            self.pad(limits, 1)
+        } else if self.is::<OPS>(&[O::PadF32]) {
+            self.pad(limits, 4)
+        } else if self.is::<OPS>(&[O::Place]) {
+            self.blocks(limits, self.input, self.output)
+        } else if self.is::<OPS>(&[O::Take]) {
+            self.blocks(limits, self.output, self.input)
+        } else if self.is::<OPS>(&[O::Quantize]) {
+            let p = self.record::<format::Affine>()?;
+            self.operands(limits, 4, 1, Sharing::Nothing)?;
+            affine(p)?;
+            length(self.input, self.output.len.get(), 4)
+        } else if self.is::<OPS>(&[O::Dequantize]) {
+            let p = self.record::<format::Affine>()?;
+            self.operands(limits, 1, 4, Sharing::Nothing)?;
+            affine(p)?;
+            length(self.output, self.input.len.get(), 4)
+        } else if self.is::<OPS>(&[O::Copy]) {
+            self.record::<format::Nothing>()?;
+            self.operands(limits, 1, 1, Sharing::Whole)?;
+            self.same_length()
+        } else {
+            Err(StepError::UnknownOperator(self.code as u16))
+        }
+    }
+
+    /// Whether this is one of `codes`; a constant for the compiler if none of them is in `OPS`.
+    #[inline(always)]
+    fn is<const OPS: u64>(&self, codes: &[OpCode]) -> bool {
+        let set = codes.iter().fold(0, |set, code| set | code.bit());
+        OPS & set & self.code.bit() != 0
     }
 
     fn operands(
@@ -245,7 +267,7 @@ impl<'p> Step<'p> {
     fn conv_i8(&self, limits: &Limits, p: &format::ConvI8, adds: bool) -> Check {
         self.conv(&p.window, p.groups.get(), 1)?;
         int8(&p.int8)?;
-        let channels = p.window.output[2].get().into();
+        let channels = p.window.output[2].get();
         let weights = conv_weights(&p.window, p.groups.get())?;
         let form = self.form();
         if form == Form::Plain {
@@ -257,20 +279,20 @@ impl<'p> Step<'p> {
             self.packed(limits, [taps, channels], [p.weights, p.bias, p.multipliers])?;
         }
         let geometry = Geometry::new(&p.window).ok_or(StepError::Parameter)?;
-        let depthwise = matches!(self.code, OpCode::DepthwiseI8 | OpCode::DepthwiseI8W16);
-        let needed = if depthwise {
+        let planes = self.code == OpCode::DepthwiseI8Planes;
+        let needed = if planes {
             scratch::depthwise(&geometry)
         } else {
             scratch::conv(form, &geometry, adds)
         };
-        let plain = form == Form::Plain && !adds;
+        let plain = form == Form::Plain && !adds && !planes;
         if plain && p.scratch.len.get() == 0 {
             return self.operands(limits, 1, 1, Sharing::Nothing);
         }
-        if !depthwise && p.groups.get() != 1 || self.weight_size() != 1 {
+        if !planes && p.groups.get() != 1 || self.weight_size() != 1 {
             return Err(StepError::Parameter);
         }
-        let sharing = match (depthwise, geometry.pointwise(), adds) {
+        let sharing = match (planes, geometry.pointwise(), adds) {
             (true, _, _) | (_, true, false) => Sharing::Start,
             _ => Sharing::Nothing,
         };
@@ -279,17 +301,19 @@ impl<'p> Step<'p> {
     }
 
     /// Packed weights of `[taps, channels]`, biases and multipliers.
-    fn packed(&self, limits: &Limits, [taps, channels]: [u64; 2], spans: [Span; 3]) -> Check {
+    fn packed(&self, limits: &Limits, [taps, channels]: [u32; 2], spans: [Span; 3]) -> Check {
         let [weights, bias, multipliers] = spans;
-        let channels = channels.next_multiple_of(4);
+        let filled = |n: u32| n.checked_next_multiple_of(4).ok_or(StepError::Parameter);
+        let channels = filled(channels)?;
         let (taps, size) = match self.form() {
-            Form::Split => (taps.next_multiple_of(4), 2),
+            Form::Split => (filled(taps)?, 2),
             // Two channels share 16 bits.
             _ => (taps, 2),
         };
         limits.constant(weights, times(taps, channels)? / 2, size)?;
         limits.constant(bias, channels, 4)?;
-        limits.constant(multipliers, channels, 4)
+        let shared = self.code == OpCode::FullyConnectedI8Split && multipliers.len.get() == 16;
+        limits.constant(multipliers, if shared { 4 } else { channels }, 4)
     }
 
     fn form(&self) -> Form {
@@ -317,7 +341,7 @@ impl<'p> Step<'p> {
     }
 
     /// Bytes of one weight of an int8 layer.
-    fn weight_size(&self) -> u64 {
+    fn weight_size(&self) -> u32 {
         match self.code {
             OpCode::ConvI8W16 | OpCode::DepthwiseI8W16 | OpCode::FullyConnectedI8W16 => 2,
             _ => 1,
@@ -332,13 +356,16 @@ impl<'p> Step<'p> {
         }
     }
 
-    fn conv(&self, window: &Window, groups: u32, size: u64) -> Check {
+    fn conv(&self, window: &Window, groups: u32, size: u32) -> Check {
         let [_, _, in_c] = window.input;
         let [_, _, out_c] = window.output;
         self.window(window, size)?;
         let depthwise = matches!(
             self.code,
-            OpCode::DepthwiseI8 | OpCode::DepthwiseI8W16 | OpCode::DepthwiseF32
+            OpCode::DepthwiseI8
+                | OpCode::DepthwiseI8Planes
+                | OpCode::DepthwiseI8W16
+                | OpCode::DepthwiseF32
         );
         let whole = |c: u32| c.checked_rem(groups) == Some(0);
         if !whole(in_c.get()) || !whole(out_c.get()) || (depthwise && groups != in_c.get()) {
@@ -347,14 +374,14 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
-    fn window(&self, window: &Window, size: u64) -> Check {
+    fn window(&self, window: &Window, size: u32) -> Check {
         Geometry::new(window).ok_or(StepError::Parameter)?;
-        let batch = window.batch.get().into();
+        let batch = window.batch.get();
         length(self.input, times(batch, product(&window.input)?)?, size)?;
         length(self.output, times(batch, product(&window.output)?)?, size)
     }
 
-    fn dense(&self, [rows, input, output]: &[zerocopy::little_endian::U32; 3], size: u64) -> Check {
+    fn dense(&self, [rows, input, output]: &[zerocopy::little_endian::U32; 3], size: u32) -> Check {
         length(self.input, product(&[*rows, *input])?, size)?;
         length(self.output, product(&[*rows, *output])?, size)
     }
@@ -368,16 +395,12 @@ impl<'p> Step<'p> {
                     return Err(StepError::Overlap);
                 }
             }
-            1 => limits.constant(
-                b.span,
-                u64::from(b.span.len.get()) / size as u64,
-                size as u64,
-            )?,
+            1 => limits.constant(b.span, elements(b.span, size), size as u32)?,
             _ => return Err(StepError::Parameter),
         }
         // One period of the second operand must divide the first one.
-        let period = u64::from(b.span.len.get()) * u64::from(b.repeat.get());
-        if u64::from(self.input.len.get()).checked_rem(period) != Some(0) {
+        let period = times(b.span.len.get(), b.repeat.get())?;
+        if self.input.len.get().checked_rem(period) != Some(0) {
             return Err(StepError::Length);
         }
         Ok(())
@@ -386,7 +409,7 @@ impl<'p> Step<'p> {
     fn pool(&self, limits: &Limits, size: usize) -> Check {
         let p = self.record::<format::Pool>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
-        self.window(&p.window, size as u64)?;
+        self.window(&p.window, size as u32)?;
         if p.window.input[2] != p.window.output[2] {
             return Err(StepError::Parameter);
         }
@@ -401,8 +424,8 @@ impl<'p> Step<'p> {
     fn softmax(&self, limits: &Limits, row: u32, size: usize) -> Check {
         self.operands(limits, size, size, Sharing::Whole)?;
         self.same_length()?;
-        let row = u64::from(row) * size as u64;
-        if u64::from(self.input.len.get()).checked_rem(row) != Some(0) {
+        let row = times(row, size as u32)?;
+        if self.input.len.get().checked_rem(row) != Some(0) {
             return Err(StepError::Length);
         }
         Ok(())
@@ -412,14 +435,14 @@ impl<'p> Step<'p> {
         let p = self.record::<format::Transpose>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
         self.same_length()?;
-        length(self.output, product(&p.dims)?, size as u64)?;
+        length(self.output, product(&p.dims)?, size as u32)?;
         // The last element read bounds all others.
         let mut last = 0;
         for (d, s) in p.dims.iter().zip(&p.strides) {
-            last = u64::checked_add(last, times(u64::from(d.get()) - 1, s.get().into())?)
-                .ok_or(StepError::Parameter)?;
+            last =
+                u32::checked_add(last, times(d.get() - 1, s.get())?).ok_or(StepError::Parameter)?;
         }
-        let elements = u64::from(self.input.len.get()) / size as u64;
+        let elements = elements(self.input, size);
         if last < elements {
             Ok(())
         } else {
@@ -430,26 +453,24 @@ impl<'p> Step<'p> {
     fn pad(&self, limits: &Limits, size: usize) -> Check {
         let p = self.record::<format::Pad>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
-        length(self.input, product(&p.dims)?, size as u64)?;
-        let mut out = 1u64;
+        length(self.input, product(&p.dims)?, size as u32)?;
+        let mut out = 1u32;
         for ((d, b), a) in p.dims.iter().zip(&p.before).zip(&p.after) {
-            out = times(
-                out,
-                u64::from(d.get()) + u64::from(b.get()) + u64::from(a.get()),
-            )?;
+            out = times(out, plus(d.get(), plus(b.get(), a.get())?)?)?;
         }
-        length(self.output, out, size as u64)
+        length(self.output, out, size as u32)
     }
 
     /// Blocks that are back to back in `dense` and at their distances in `spread`.
     fn blocks(&self, limits: &Limits, dense: Span, spread: Span) -> Check {
         let p = self.record::<format::Blocks>()?;
         self.operands(limits, 1, 1, Sharing::Nothing)?;
-        let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| u64::from(v.get()));
-        let (dense, spread) = (u64::from(dense.len.get()), u64::from(spread.len.get()));
+        let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| v.get());
+        let (dense, spread) = (dense.len.get(), spread.len.get());
         let blocks = dense.checked_div(block).ok_or(StepError::Parameter)?;
-        let fits =
-            offset + block <= stride && blocks * block == dense && times(blocks, stride)? == spread;
+        let fits = plus(offset, block)? <= stride
+            && blocks * block == dense
+            && times(blocks, stride)? == spread;
         if fits { Ok(()) } else { Err(StepError::Length) }
     }
 }
@@ -460,7 +481,7 @@ impl Limits {
     }
 
     /// `span` holds `count` elements of `size` bytes in the data section.
-    fn constant(&self, span: Span, count: u64, size: u64) -> Check {
+    fn constant(&self, span: Span, count: u32, size: u32) -> Check {
         inside(span, self.data, size as usize, StepError::OutsideData)?;
         length(span, count, size)
     }
@@ -485,27 +506,34 @@ fn overlap(a: Span, b: Span) -> bool {
     }
 }
 
-fn times(a: u64, b: u64) -> Result<u64, StepError> {
+fn times(a: u32, b: u32) -> Result<u32, StepError> {
     a.checked_mul(b).ok_or(StepError::Parameter)
 }
 
+fn plus(a: u32, b: u32) -> Result<u32, StepError> {
+    a.checked_add(b).ok_or(StepError::Parameter)
+}
+
+/// Elements of `size` bytes, 1, 2 or 4, in a span.
+fn elements(span: Span, size: usize) -> u32 {
+    span.len.get().wrapping_shr(size.trailing_zeros())
+}
+
 /// The product of dimensions, all of which must be positive.
-fn product(dims: &[zerocopy::little_endian::U32]) -> Result<u64, StepError> {
-    let n = dims
-        .iter()
-        .try_fold(1u64, |n, d| n.checked_mul(d.get().into()));
+fn product(dims: &[zerocopy::little_endian::U32]) -> Result<u32, StepError> {
+    let n = dims.iter().try_fold(1u32, |n, d| n.checked_mul(d.get()));
     n.filter(|&n| n > 0).ok_or(StepError::Parameter)
 }
 
-fn length(span: Span, count: u64, size: u64) -> Check {
-    if times(count, size)? == u64::from(span.len.get()) {
+fn length(span: Span, count: u32, size: u32) -> Check {
+    if times(count, size)? == span.len.get() {
         Ok(())
     } else {
         Err(StepError::Length)
     }
 }
 
-fn conv_weights(window: &Window, groups: u32) -> Result<u64, StepError> {
+fn conv_weights(window: &Window, groups: u32) -> Result<u32, StepError> {
     let [kh, kw] = window.kernel;
     let per_group = window.input[2]
         .get()

@@ -135,6 +135,7 @@ impl Chooser<'_> {
         let rows = rows.filter(|_| patches && depthwise);
         Ok(Layer {
             code: match (depthwise, narrow) {
+                (true, true) if rows.is_some() => OpCode::DepthwiseI8Planes,
                 (false, true) => OpCode::ConvI8,
                 (false, false) => OpCode::ConvI8W16,
                 (true, true) => OpCode::DepthwiseI8,
@@ -159,8 +160,16 @@ impl Chooser<'_> {
         let (int8, bias, multipliers) = self.numbers(outputs, clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
         let form = self.target.form();
-        let packed = packing::pack(form, &weights, &bias, &multipliers);
+        let mut packed = packing::pack(form, &weights, &bias, &multipliers);
         let form = if packed.is_some() { form } else { Form::Plain };
+        if let (Some(packed), Form::Split) = (&mut packed, form)
+            && multipliers
+                .iter()
+                .all(|m| m.to_bits() == multipliers[0].to_bits())
+        {
+            // One block stands for all.
+            packed.multipliers.truncate(4);
+        }
         Ok(Layer {
             code: match (form, narrow) {
                 (Form::Split, _) => OpCode::FullyConnectedI8Split,

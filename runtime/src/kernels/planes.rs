@@ -179,6 +179,7 @@ pub struct Portable;
 
 impl Lanes for Portable {}
 
+#[inline(never)]
 pub(super) fn portable_take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
     let [rows, count] = patch.size;
     let [down, right] = patch.step;
@@ -200,6 +201,7 @@ pub(super) fn portable_take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -
     Some(())
 }
 
+#[inline(never)]
 pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
     let Planes {
         outer,
@@ -294,7 +296,7 @@ pub fn depthwise_planes<L: Lanes>(
                 if band < outer.output {
                     for plane in buffer.chunks_exact_mut(plane.get()) {
                         if first > 0 {
-                            shift(plane, advance.wrapping_mul(pitch));
+                            shift(plane, pitch, advance);
                         }
                         for row in [fresh..inside.start, inside.end.max(fresh)..rows] {
                             let padding =
@@ -336,11 +338,18 @@ pub fn depthwise_planes<L: Lanes>(
     Some(())
 }
 
-/// Moves what lies behind the first `by` elements to the front.
-fn shift(plane: &mut [i16], by: usize) {
-    // In the form of `copy_within`'s own checks.
-    if by <= plane.len() {
-        plane.copy_within(by.., 0);
+/// Moves all rows but the first `by` to the front, `by` rows at a time.
+fn shift(plane: &mut [i16], pitch: usize, by: usize) {
+    let Some(distance) = pitch.checked_mul(by).filter(|&d| d > 0) else {
+        return;
+    };
+    let mut rest = plane;
+    while let Some((row, later)) = rest.split_at_mut_checked(distance) {
+        // A piece of `distance` elements takes the place of the one before.
+        for (to, from) in row.iter_mut().zip(later.iter()) {
+            *to = *from;
+        }
+        rest = later;
     }
 }
 

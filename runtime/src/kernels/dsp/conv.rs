@@ -3,7 +3,7 @@
 use super::expand::{self, Lines};
 use super::residual;
 use super::tile::{self, Tile};
-use crate::kernels::patch::{self, Residual};
+use crate::kernels::patch::Residual;
 use crate::kernels::split::Split;
 use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
@@ -102,7 +102,7 @@ impl Pixel {
     }
 }
 
-/// As [`patch::conv_packed`] for split weights.
+/// As [`crate::kernels::patch::conv_packed`] for split weights.
 #[inline(never)]
 pub fn conv_split(
     g: &Geometry,
@@ -347,23 +347,31 @@ fn at_border(
     zero_point: i8,
     taps: &mut [i8],
 ) -> Option<()> {
-    if g.dilation.map(NonZeroUsize::get) != [1; 2] {
-        return patch::gather(g, x, [pixel.batch, pixel.y, pixel.x], zero_point, taps);
-    }
     taps.fill(zero_point);
     let (rows, columns) = (g.vertical(pixel.y), g.horizontal(pixel.x));
+    let channels = g.input[2].get();
+    let [image, _, _] = runs.step;
+    let at = pixel.batch.wrapping_mul(image);
+    let at = at.wrapping_add(columns.position.wrapping_mul(channels));
+    let to = columns.start.wrapping_mul(channels);
+    let [down, right] = g.dilation.map(NonZeroUsize::get);
+    // Taps side by side are one run; all lines of taps are copied in one go then.
+    let (calls, lines, run) = match right {
+        1 => (1, rows.len(), columns.len().wrapping_mul(channels)),
+        _ => (rows.len(), columns.len(), channels),
+    };
     if rows.is_empty() || columns.is_empty() {
         return Some(());
     }
-    let channels = g.input[2].get();
-    let [image, _, _] = runs.step;
-    let to = rows
-        .start
-        .wrapping_mul(runs.run)
-        .wrapping_add(columns.start.wrapping_mul(channels));
-    let row = rows.position.wrapping_mul(runs.pitch);
-    let at = pixel.batch.wrapping_mul(image).wrapping_add(row);
-    let at = at.wrapping_add(columns.position.wrapping_mul(channels));
-    let shape = [rows.len(), columns.len().wrapping_mul(channels), runs.pitch];
-    expand::gather(x, at, shape, taps.get_mut(to..)?, runs.run)
+    for row in 0..calls {
+        let line = rows.position.wrapping_add(row.wrapping_mul(down));
+        let at = at.wrapping_add(line.wrapping_mul(runs.pitch));
+        let to = to.wrapping_add(rows.start.wrapping_add(row).wrapping_mul(runs.run));
+        let (pitch, spread) = match right {
+            1 => (runs.pitch.wrapping_mul(down), runs.run),
+            _ => (right.wrapping_mul(channels), run),
+        };
+        expand::gather(x, at, [lines, run, pitch], taps.get_mut(to..)?, spread)?;
+    }
+    Some(())
 }

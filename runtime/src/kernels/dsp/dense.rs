@@ -49,7 +49,6 @@ struct Job {
 
 /// Requantised results of one vector for as many channels as `y` holds. `x` has a multiple of four elements. Results saturate
 /// to int8.
-#[inline(always)]
 fn results(split: &Split<'_>, x: &[i8], zero_point: i32, y: &mut [i8]) -> Option<()> {
     let whole = y.len() & !3;
     let (main, tail) = y.split_at_mut_checked(whole)?;
@@ -66,7 +65,7 @@ fn results(split: &Split<'_>, x: &[i8], zero_point: i32, y: &mut [i8]) -> Option
     Some(())
 }
 
-#[inline(always)]
+#[inline(never)]
 fn run(split: &Split<'_>, block: usize, x: &[i8], zero_point: i32, y: &mut [i8]) -> Option<()> {
     let (channels, taps) = (y.len(), x.len());
     let first = block.checked_mul(4)?;
