@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 /// Channels taken apart at a time.
 pub const LANES: usize = 4;
 /// Bytes of planes that are never exceeded but for a kernel's own height.
-const BUDGET: usize = 2048;
+const BUDGET: usize = 6144;
 
 /// One direction of a depthwise convolution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,19 +10,24 @@ pub struct Dsp;
 
 impl Lanes for Dsp {
     fn take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
-        if patch.lanes != LANES {
-            return portable_take_apart(x, patch, planes);
-        }
         let [rows, count] = patch.size;
         let [down, right] = patch.step;
-        let (last_row, last) = (rows.checked_sub(1)?, count.checked_sub(1)?);
-        let reach = last_row
+        let last = count.checked_sub(1)?.checked_mul(right)?;
+        // Words are read even for fewer than four channels: the last row may end too near to the input's end for that.
+        let reach = rows
+            .checked_sub(1)?
             .checked_mul(down)?
-            .checked_add(last.checked_mul(right)?)?;
-        let end = last_row.checked_mul(patch.pitch)?.checked_add(count)?;
-        let end = patch.plane.checked_mul(LANES - 1)?.checked_add(end)?;
+            .checked_add(last)?
+            .checked_add(LANES)?;
         let (from, to) = (x.get(patch.from..)?, planes.get_mut(patch.to..)?);
-        if reach.checked_add(LANES)? > from.len() || end > to.len() {
+        let words = if reach <= from.len() { rows } else { rows - 1 };
+        let end = rows
+            .checked_sub(1)?
+            .checked_mul(patch.pitch)?
+            .checked_add(count)?;
+        let end = patch.plane.checked_mul(LANES - 1)?.checked_add(end)?;
+        let lower = reach.checked_sub(down).filter(|&reach| reach <= from.len());
+        if end > to.len() || patch.lanes > LANES || (words < rows && rows > 1 && lower.is_none()) {
             return None;
         }
         let job = Apart {
@@ -31,13 +36,24 @@ impl Lanes for Dsp {
             count,
             plane: to.as_mut_ptr(),
             plane_len: patch.plane * 2,
-            rows,
+            rows: words,
             down,
             pitch: patch.pitch * 2,
         };
-        // SAFETY: the last row's last pixel ends `reach + 4` bytes behind `from`'s start, the last plane's last row `end`
-        // elements behind `to`'s: both within, checked just now. All words may be unaligned.
-        unsafe { apart(&job) };
+        if words > 0 {
+            // SAFETY: the last pixel of the `words` rows ends `reach` bytes behind `from`'s start, or a row before that; the last
+            // plane's last row ends `end` elements behind `to`'s: within, checked just now. All words may be unaligned.
+            unsafe { apart(&job) };
+        }
+        if words < rows {
+            let rest = Patch {
+                from: patch.from + words * down,
+                size: [1, count],
+                to: patch.to + words * patch.pitch,
+                ..*patch
+            };
+            portable_take_apart(x, &rest, planes)?;
+        }
         Some(())
     }
 
@@ -45,19 +61,14 @@ impl Lanes for Dsp {
         let planes = band.planes;
         let (outer, inner) = (&planes.outer, &planes.inner);
         let stride = inner.stride.get();
-        if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 || band.lanes != LANES {
+        let lanes = band.lanes;
+        if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 || lanes > LANES {
             return portable_convolve(layer, band, y);
         }
-        let words = words(
-            layer.weights.get(band.channel..)?,
-            [outer.w_step, inner.w_step],
-            stride,
-        )?;
-        let bias = layer.bias.get(band.channel..)?.first_chunk::<LANES>()?;
-        let multipliers = layer
-            .multipliers
-            .get(band.channel..)?
-            .first_chunk::<LANES>()?;
+        let steps = [outer.w_step, inner.w_step];
+        let words = words(layer.weights.get(band.channel..)?, steps, lanes)?;
+        let bias = layer.bias.get(band.channel..)?.get(..lanes)?;
+        let multipliers = layer.multipliers.get(band.channel..)?.get(..lanes)?;
         let pitch = planes.pitch;
         let (pairs, odd) = (inner.output / 2, inner.output % 2);
         let row_step = outer.stride.get().checked_mul(pitch)?;
@@ -73,7 +84,7 @@ impl Lanes for Dsp {
         let end = last_row
             .checked_mul(outer.y_step)?
             .checked_add(width)?
-            .checked_add(LANES)?;
+            .checked_add(lanes)?;
         let results = y.get_mut(band.at..)?.get_mut(..end)?;
         let sound = reach <= plane
             && plane.checked_mul(LANES)? <= band.buffer.len()
@@ -117,7 +128,7 @@ impl Lanes for Dsp {
             for row in 0..band.outputs {
                 for column in 0..inner.output {
                     let at = row * outer.y_step + column * inner.y_step;
-                    layer.output.clamp(results.get_mut(at..)?.get_mut(..LANES)?);
+                    layer.output.clamp(results.get_mut(at..)?.get_mut(..lanes)?);
                 }
             }
         }
@@ -125,41 +136,72 @@ impl Lanes for Dsp {
     }
 }
 
-/// The nine weights of each lane as the kernels want them.
-fn words(weights: &[i8], [down, right]: [usize; 2], stride: usize) -> Option<[[i32; 6]; LANES]> {
-    let tap = |row: usize, column: usize| {
-        let at = row
-            .wrapping_mul(down)
-            .wrapping_add(column.wrapping_mul(right));
-        weights.get(at..)?.first_chunk::<LANES>()
-    };
-    let row = |row: usize| Some([tap(row, 0)?, tap(row, 1)?, tap(row, 2)?]);
-    let rows = [row(0)?, row(1)?, row(2)?];
-    let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
+/// The nine weights of each lane as the kernels want them: for each row `w0, w1` and `w1, w2`, low half first.
+#[inline(never)]
+fn words(weights: &[i8], [down, right]: [usize; 2], lanes: usize) -> Option<[[i32; 6]; LANES]> {
     let mut words = [[0; 6]; LANES];
-    for (lane, words) in words.iter_mut().enumerate() {
-        let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]] =
-            rows.map(|row| row.map(|tap| tap.get(lane).copied().unwrap_or(0)));
-        *words = match stride {
-            1 => [
-                pair(a0, a1),
-                pair(a1, a2),
-                pair(b0, b1),
-                pair(b1, b2),
-                pair(c0, c1),
-                pair(c1, c2),
-            ],
-            _ => [
-                pair(a0, a1),
-                pair(b0, b1),
-                pair(c0, c1),
-                pair(a2, b2),
-                pair(0, c2),
-                0,
-            ],
-        };
+    let last = down.checked_add(right)?.checked_mul(2)?;
+    if last.checked_add(LANES)? <= weights.len() {
+        // SAFETY: the last tap's word ends `last + 4` bytes behind the first one's start: within, checked just now.
+        unsafe { pair_taps(weights.as_ptr(), down, right, &mut words) };
+        return Some(words);
+    }
+    // Too near to the end to read words.
+    for (lane, words) in words.iter_mut().enumerate().take(lanes) {
+        for (row, pairs) in words.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let at = row.checked_mul(down)?.checked_add(lane)?;
+            let tap = |i: usize| weights.get(at.wrapping_add(i.wrapping_mul(right))).copied();
+            let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
+            *pairs = [pair(tap(0)?, tap(1)?), pair(tap(1)?, tap(2)?)];
+        }
     }
     Some(words)
+}
+
+/// Pairs of taps of four lanes, a row of three taps in 28 instructions.
+#[unsafe(naked)]
+unsafe extern "C" fn pair_taps(
+    weights: *const i8,
+    down: usize,
+    right: usize,
+    words: &mut [[i32; 6]; LANES],
+) {
+    naked_asm!(
+        ".cpu cortex-m4",
+        "push {{r4-r9, lr}}",
+        "movs r12, #3",
+        "1:",
+        "ldr r4, [r0]",
+        "ldr r6, [r0, r2]",
+        "ldr r8, [r0, r2, lsl #1]",
+        "add r0, r1",
+        "sxtb16 r5, r4, ror #8",
+        "sxtb16 r4, r4",
+        "sxtb16 r7, r6, ror #8",
+        "sxtb16 r6, r6",
+        "sxtb16 r9, r8, ror #8",
+        "sxtb16 r8, r8",
+        "pkhbt lr, r4, r6, lsl #16",
+        "str lr, [r3]",
+        "pkhbt lr, r6, r8, lsl #16",
+        "str lr, [r3, #4]",
+        "pkhbt lr, r5, r7, lsl #16",
+        "str lr, [r3, #24]",
+        "pkhbt lr, r7, r9, lsl #16",
+        "str lr, [r3, #28]",
+        "pkhtb lr, r6, r4, asr #16",
+        "str lr, [r3, #48]",
+        "pkhtb lr, r8, r6, asr #16",
+        "str lr, [r3, #52]",
+        "pkhtb lr, r7, r5, asr #16",
+        "str lr, [r3, #72]",
+        "pkhtb lr, r9, r7, asr #16",
+        "str lr, [r3, #76]",
+        "adds r3, #8",
+        "subs r12, #1",
+        "bne 1b",
+        "pop {{r4-r9, pc}}",
+    )
 }
 
 /// What [`apart`] works on.
@@ -265,7 +307,7 @@ struct Job {
 /// r0–r5 weights; r8, r9 sums; r10–r12 lines; lr results; the rest is the body's. s2, s3 bias, s4 multiplier, s5 zero point,
 /// s6 step, s7 end.
 macro_rules! rows {
-    ($(#[$doc:meta])* $name:ident, $($body:literal,)*) => {
+    ($(#[$doc:meta])* $name:ident, [$($weights:literal),*], $($body:literal,)*) => {
         $(#[$doc])*
         #[unsafe(naked)]
         unsafe extern "C" fn $name(job: *mut Job) {
@@ -277,6 +319,7 @@ macro_rules! rows {
                 "add r12, r0, #24",
                 "vldmia r12, {{s2-s6}}",
                 "ldmia r0, {{r0-r5}}",
+                $($weights,)*
                 "1:",
                 "ldr r6, [sp]",
                 "ldr r7, [r6, #52]",
@@ -344,6 +387,7 @@ macro_rules! rows {
 rows! {
     /// Two outputs, 18 multiplications: 15 instructions of the body and 20 around it.
     stride_1,
+    [],
     "ldrd r6, r7, [r10], #4",
     "smlad r8, r6, r0, r8",
     "smlatb r9, r6, r0, r9",
@@ -364,6 +408,8 @@ rows! {
 rows! {
     /// Two outputs, 18 multiplications: 18 instructions of the body and 20 around it.
     stride_2,
+    // First two taps of each row in r0–r2; the third ones in r3 (of the first and second row) and in r4's upper half.
+    ["mov r6, r4", "mov r4, r5", "pkhtb r3, r3, r1, asr #16", "mov r1, r2", "mov r2, r6"],
     "ldr r5, [r10, #8]",
     "ldrd r6, r7, [r10], #8",
     "smlad r8, r6, r0, r8",
