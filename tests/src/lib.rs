@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod networks;
+pub mod performance;
 pub mod random;
 pub mod random_network;
 pub mod zoo;

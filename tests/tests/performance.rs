@@ -1,0 +1,187 @@
+//! The committed tables of instructions, flash, arena and stack: nothing may grow without the tables being changed on purpose.
+//!
+//! `KINGLET_UPDATE_TABLES=1` writes the tables, and the page made from them, instead of comparing.
+
+use kinglet_export::compile::CompileOptions;
+use kinglet_export::emulate::{Emulation, Mode, Request, board, emulate};
+use kinglet_export::model::Model;
+use kinglet_export::onnx::LoadOptions;
+use kinglet_tests::performance::{Rivals, Row, Step, Table, folder, growth, page};
+use kinglet_tests::zoo::{self, Golden};
+use std::fs;
+use std::path::Path;
+
+const BOARDS: [&str; 7] = [
+    "mps2-an386",
+    "mps2-an500",
+    "mps2-an505",
+    "mps3-an547",
+    "mps2-an385",
+    "riscv32-virt",
+    "microbit",
+];
+
+const TINY: [(&str, Golden); 4] = [
+    ("kws_dscnn", zoo::KWS_INT8),
+    ("resnet8_cifar10", zoo::RESNET_INT8),
+    ("vww_mobilenet_v1_025", zoo::VWW_INT8),
+    ("ad_autoencoder", zoo::AD_INT8),
+];
+
+fn updating() -> bool {
+    std::env::var_os("KINGLET_UPDATE_TABLES").is_some_and(|value| value == "1")
+}
+
+fn read(name: &str) -> Table {
+    let path = folder().join(format!("{name}.json"));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn measure(name: &str, models: &[(&str, Golden)]) -> Table {
+    let board = board(name).unwrap();
+    let rows = models.iter().map(|(folder, golden)| {
+        let options = CompileOptions {
+            target: board.plan_target,
+            ..CompileOptions::default()
+        };
+        let model = Model::open(&golden.path(), &LoadOptions::default(), &options)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let samples = &golden.samples(&model)[..1];
+        let run = |mode| -> Emulation {
+            let request = Request {
+                board,
+                plan: &model.plan,
+                samples,
+                mode,
+                loaded: false,
+            };
+            emulate(&request, &|_| {}).unwrap_or_else(|error| panic!("{folder} on {name}: {error}"))
+        };
+        let (whole, profile) = (run(Mode::Run), run(Mode::Profile));
+        assert_eq!(
+            whole.outputs,
+            zoo::run_on_host(&model, samples),
+            "{folder} on {name}"
+        );
+        let steps = model
+            .steps
+            .iter()
+            .zip(&profile.step_instructions[0])
+            .map(|(step, count)| Step {
+                operator: step.operator.to_owned(),
+                macs: step.macs,
+                instructions: *count,
+            });
+        Row {
+            model: (*folder).to_owned(),
+            macs: model.macs(),
+            instructions: whole.instructions[0],
+            code: whole.code_bytes,
+            plan: whole.plan_bytes,
+            arena: whole.arena_bytes,
+            stack: whole.stack_peak_bytes,
+            steps: steps.collect(),
+        }
+    });
+    let rows = rows.collect();
+    let toolchain = board.toolchain(&|_| {}).unwrap();
+    Table {
+        board: name.to_owned(),
+        core: board.core.to_owned(),
+        compiler: toolchain.rustc_version().to_owned(),
+        rows,
+    }
+}
+
+fn check(name: &str, models: &[(&str, Golden)]) {
+    let measured = measure(name, models);
+    if updating() {
+        let text = serde_json::to_string_pretty(&measured).unwrap() + "\n";
+        fs::write(folder().join(format!("{name}.json")), text).unwrap();
+        return;
+    }
+    let committed = read(name);
+    let grown = growth(&committed, &measured);
+    assert!(
+        grown.is_empty(),
+        "{name}:\n{}\nif that is on purpose, run this test with KINGLET_UPDATE_TABLES=1",
+        grown.join("\n")
+    );
+    if measured.rows != committed.rows {
+        println!(
+            "{name}: some figures are smaller than in the table: KINGLET_UPDATE_TABLES=1 writes them"
+        );
+    }
+}
+
+macro_rules! boards {
+    ($($test:ident: $name:literal, $models:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs the model zoo"]
+            fn $test() {
+                check($name, $models);
+            }
+        )*
+    };
+}
+
+boards! {
+    nothing_grows_on_cortex_m4: "mps2-an386", &TINY;
+    nothing_grows_on_cortex_m7: "mps2-an500", &TINY;
+    nothing_grows_on_cortex_m33: "mps2-an505", &TINY;
+    nothing_grows_on_cortex_m55: "mps3-an547", &TINY;
+    nothing_grows_on_cortex_m3: "mps2-an385", &TINY;
+    nothing_grows_on_risc_v: "riscv32-virt", &TINY;
+    nothing_grows_on_cortex_m0: "microbit", &[("hello_sine", zoo::SINE_INT8)];
+}
+
+#[test]
+fn the_page_shows_the_tables() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
+    let rivals = fs::read_to_string(folder().join("rivals.json")).unwrap();
+    let rivals: Rivals = serde_json::from_str(&rivals).unwrap();
+    let made = page(&BOARDS.map(read), &rivals);
+    if updating() {
+        fs::write(&path, made).unwrap();
+    } else {
+        let found = fs::read_to_string(&path).unwrap();
+        assert!(
+            found == made,
+            "docs/performance.md is not what the tables say: run with KINGLET_UPDATE_TABLES=1"
+        );
+    }
+}
+
+#[test]
+fn growth_is_seen_and_another_compiler_has_some_slack() {
+    let table = |compiler: &str, instructions: u64| Table {
+        board: "b".into(),
+        core: "c".into(),
+        compiler: compiler.into(),
+        rows: vec![Row {
+            model: "m".into(),
+            macs: 10,
+            instructions,
+            code: 1,
+            plan: 1,
+            arena: 1,
+            stack: 1,
+            steps: vec![Step {
+                operator: "o".into(),
+                macs: 10,
+                instructions,
+            }],
+        }],
+    };
+    assert!(growth(&table("1", 1000), &table("1", 1000)).is_empty());
+    assert!(growth(&table("1", 1000), &table("1", 900)).is_empty());
+    assert_eq!(growth(&table("1", 1000), &table("1", 1001)).len(), 2);
+    assert!(growth(&table("1", 1000), &table("2", 1029)).is_empty());
+    assert_eq!(growth(&table("1", 1000), &table("2", 1031)).len(), 2);
+    let mut other = table("1", 1000);
+    other.rows[0].model = "new".into();
+    assert!(!growth(&table("1", 1000), &other).is_empty());
+}
