@@ -66,7 +66,8 @@ fn measure(name: &str, models: &[(&str, Golden)]) -> Table {
             "{folder} on {name}"
         );
         let steps = model
-            .steps
+            .steps()
+            .expect("compiled just now")
             .iter()
             .zip(&profile.step_instructions[0])
             .map(|(step, count)| Step {
