@@ -3,7 +3,7 @@
 //! It lies in the folder that `KINGLET_ZOO` names, `../shared` beside this source tree by default. Tests that need it
 //! fail without it; they never pass by doing nothing.
 
-use kinglet_export::compile::CompileOptions;
+use kinglet_export::compile::{CompileOptions, Target};
 use kinglet_export::files::{self, Tensor};
 use kinglet_export::graph::Data;
 use kinglet_export::host::Runner;
@@ -111,16 +111,24 @@ impl Golden {
         root().join("models").join(self.inputs)
     }
 
-    /// The model, compiled.
+    /// The model, compiled for this machine.
     ///
     /// # Panics
     /// It is refused.
     pub fn open(&self) -> Model {
-        let model = Model::open(
-            &self.path(),
-            &LoadOptions::default(),
-            &CompileOptions::default(),
-        );
+        self.open_for(Target::Host)
+    }
+
+    /// The model, compiled for `target`.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn open_for(&self, target: Target) -> Model {
+        let options = CompileOptions {
+            target,
+            ..CompileOptions::default()
+        };
+        let model = Model::open(&self.path(), &LoadOptions::default(), &options);
         model.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -13,8 +13,9 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
-const SUBCOMMANDS: [&str; 9] = [
-    "inspect", "quantize", "compile", "run", "emulate", "verify", "bench", "demo", "test",
+const SUBCOMMANDS: [&str; 11] = [
+    "inspect", "quantize", "compile", "run", "emulate", "verify", "bench", "boards", "demo",
+    "test", "setup",
 ];
 
 /// A folder with `model.onnx` (the int8 classifier), three samples `in.npy`, and `two.onnx` with `a.npy` and `b.npy`.
@@ -296,6 +297,30 @@ fn bench_profiles_every_step() {
     let count: u64 = nodes.iter().map(|n| positive(n, "step_count")).sum();
     assert_eq!(count, tiled["steps"].as_array().unwrap().len() as u64);
     assert!(nodes.iter().any(|n| n["step_count"].as_u64() > Some(1)));
+}
+
+#[test]
+fn boards_are_listed_with_core_and_memory() {
+    let listed = kinglet(PROGRAM, ["boards", "--json"]).json();
+    let boards = listed["boards"].as_array().unwrap();
+    let table = kinglet(PROGRAM, ["boards"]).stdout;
+    assert_eq!(boards.len(), 7, "{listed}");
+    for board in boards {
+        for field in ["name", "core", "plan_target", "rust_target", "hal"] {
+            assert!(board[field].is_string(), "{field}: {board}");
+        }
+        assert!(positive(board, "flash_bytes") >= positive(board, "ram_bytes"));
+        assert_eq!(board["emulated"], true);
+        let name = board["name"].as_str().unwrap();
+        let row = table.lines().find(|line| line.contains(name)).unwrap();
+        assert!(row.contains(board["rust_target"].as_str().unwrap()));
+    }
+    let microbit = boards.iter().find(|b| b["name"] == "microbit").unwrap();
+    assert_eq!(
+        (&microbit["ram_bytes"], &microbit["loaded_plan_bytes"]),
+        (&16_384.into(), &Value::Null)
+    );
+    assert!(table.contains("microbit has too little RAM for plans that are loaded at run time"));
 }
 
 #[test]

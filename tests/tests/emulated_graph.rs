@@ -22,13 +22,17 @@ impl Observer for Outputs {
 
 fn device_equals_host(quantized: bool, loaded: bool) -> Emulation {
     let network = classifier(quantized);
-    let compiled = compile(&network, &CompileOptions::default()).unwrap();
+    let board = board("mps2-an386").unwrap();
+    let options = CompileOptions {
+        target: board.plan_target,
+        ..CompileOptions::default()
+    };
+    let compiled = compile(&network, &options).unwrap();
     let mut random = Random::new(0xfeed);
     let samples: Vec<Vec<u8>> = (0..SAMPLES)
         .map(|_| sample(&network, &mut random))
         .collect();
 
-    let board = board("mps2-an386").unwrap();
     let request = Request {
         board,
         plan: &compiled.file,

@@ -1,7 +1,7 @@
-//! Random networks, loaded by one firmware with every operator, give the same bytes on the host and on the emulated board.
+//! Random networks, loaded by a board's firmware with every operator, give the same bytes on the host and on the emulated board.
 
 use kinglet_export::compile::{CompileOptions, compile};
-use kinglet_export::emulate::{Mode, Request, board, emulate};
+use kinglet_export::emulate::{BOARDS, Mode, Request, board, emulate};
 use kinglet_export::graph::Graph;
 use kinglet_export::host::Runner;
 use kinglet_export::passes::prepare;
@@ -12,13 +12,18 @@ use kinglet_tests::random_network::{network, sample};
 
 const NETWORKS: u64 = 40;
 
-fn device_equals_host(name: &str, mut graph: Graph) {
+fn device_equals_host(board_name: &str, name: &str, mut graph: Graph) {
     prepare(&mut graph);
-    let compiled = compile(&graph, &CompileOptions::default()).unwrap();
+    let board = board(board_name).unwrap();
+    let options = CompileOptions {
+        target: board.plan_target,
+        ..CompileOptions::default()
+    };
+    let compiled = compile(&graph, &options).unwrap();
     let mut random = Random::new(7);
     let samples = [sample(&graph, &mut random), sample(&graph, &mut random)];
     let request = Request {
-        board: board("mps2-an386").unwrap(),
+        board,
         plan: &compiled.file,
         samples: &samples,
         mode: Mode::Steps,
@@ -47,22 +52,52 @@ fn device_equals_host(name: &str, mut graph: Graph) {
     }
 }
 
-#[test]
-fn int8_networks_give_the_hosts_bytes_in_every_step() {
+fn int8_networks_give_the_hosts_bytes(board: &str) {
     for seed in 0..NETWORKS {
-        device_equals_host(&format!("seed {seed}"), network(seed, true));
+        device_equals_host(board, &format!("seed {seed}"), network(seed, true));
     }
 }
 
-#[test]
-fn float_networks_give_the_hosts_bytes_in_every_step() {
+fn float_networks_give_the_hosts_bytes(board: &str) {
     for seed in 0..NETWORKS {
-        device_equals_host(&format!("seed {seed}"), network(seed, false));
+        device_equals_host(board, &format!("seed {seed}"), network(seed, false));
     }
 }
 
-#[test]
-fn every_operator_gives_the_hosts_bytes() {
-    device_equals_host("int8", everything(true));
-    device_equals_host("float", everything(false));
+fn every_operator_gives_the_hosts_bytes(board: &str) {
+    device_equals_host(board, "int8", everything(true));
+    device_equals_host(board, "float", everything(false));
+}
+
+macro_rules! on_boards {
+    ($($module:ident: $name:literal $([$claim:ident])*;)*) => {
+        $(
+            mod $module {
+                $(
+                    #[test]
+                    fn $claim() {
+                        super::$claim($name);
+                    }
+                )*
+            }
+        )*
+
+        #[test]
+        fn every_board_with_a_loader_is_tested() {
+            let loaders = BOARDS.iter().filter(|b| b.load_len.is_some());
+            assert!(loaders.map(|b| b.name).eq([$($name),*]));
+        }
+    };
+}
+
+// Floats where an FPU computes them and where a library does.
+on_boards! {
+    m4f: "mps2-an386" [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
+        [every_operator_gives_the_hosts_bytes];
+    m7: "mps2-an500" [every_operator_gives_the_hosts_bytes];
+    m33: "mps2-an505" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
+    m55: "mps3-an547" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
+    m3: "mps2-an385" [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
+        [every_operator_gives_the_hosts_bytes];
+    riscv: "riscv32-virt" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
 }

@@ -21,8 +21,8 @@ pub(crate) fn calibrate(counter: &mut impl InstructionCounter) -> Result<(), Fai
         count::<1_000>(counter),
         count::<123_457>(counter),
         count::<10_000_019>(counter),
-        // Longer than the range of most boards' timers.
-        count::<700_000_001>(counter),
+        // Longer than the range of the FPGA boards' cycle counter.
+        count::<900_000_001>(counter),
     ];
     for (executed, counted) in counted {
         write_word(&report, executed)?;
