@@ -3,7 +3,7 @@
 use crate::arch::spin;
 use crate::counter::InstructionCounter;
 use crate::failure::Failure;
-use crate::host::File;
+use crate::host::{File, Name};
 use crate::serve::write_word;
 
 /// Writes pairs to `report.bin`: instructions executed, instructions counted.
@@ -11,7 +11,7 @@ use crate::serve::write_word;
 /// # Errors
 /// The host cannot write.
 pub(crate) fn calibrate(counter: &mut impl InstructionCounter) -> Result<(), Failure> {
-    let report = File::create(c"report.bin")?;
+    let report = File::create(Name::Report)?;
     let counted = [
         count::<1>(counter),
         count::<2>(counter),

@@ -1,16 +1,17 @@
 //! Why the firmware stopped early.
 
+use crate::host::Name;
 use kinglet::{PlanError, RunError, SessionError};
 
 /// Logged, and then the emulator's exit status is a failure.
 #[derive(Clone, Copy, Debug, defmt::Format)]
 pub enum Failure {
     /// A file of the host could not be opened.
-    Open(&'static str),
+    Open(Name),
     /// A file of the host could not be read.
-    Read(&'static str),
+    Read(Name),
     /// A file of the host could not be written.
-    Write(&'static str),
+    Write(Name),
     /// The last sample is shorter than the plan's inputs.
     SampleCutOff,
     /// The plan does not fit the memory for loaded plans.

@@ -27,11 +27,41 @@ fn call(operation: usize, block: [usize; 3]) -> usize {
     unsafe { arch::request(operation, &block) }
 }
 
-/// A file in the emulator's working directory. It stays open until the emulator exits.
+/// The files that the firmware and the host exchange, in the emulator's working directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
+pub enum Name {
+    /// `plan.bin`.
+    Plan,
+    /// `input.bin`.
+    Input,
+    /// `output.bin`.
+    Output,
+    /// `report.bin`.
+    Report,
+    /// `steps.bin`.
+    Steps,
+    /// The emulator's standard output.
+    StandardOutput,
+}
+
+impl Name {
+    fn path(self) -> &'static CStr {
+        match self {
+            Name::Plan => c"plan.bin",
+            Name::Input => c"input.bin",
+            Name::Output => c"output.bin",
+            Name::Report => c"report.bin",
+            Name::Steps => c"steps.bin",
+            Name::StandardOutput => c":tt",
+        }
+    }
+}
+
+/// A file of the host. It stays open until the emulator exits.
 #[derive(Clone, Copy)]
 pub struct File {
     handle: usize,
-    name: &'static str,
+    name: Name,
 }
 
 impl File {
@@ -39,7 +69,7 @@ impl File {
     ///
     /// # Errors
     /// The host cannot open it.
-    pub fn open(name: &'static CStr) -> Result<File, Failure> {
+    pub fn open(name: Name) -> Result<File, Failure> {
         Self::with_mode(name, Mode::Read)
     }
 
@@ -47,21 +77,16 @@ impl File {
     ///
     /// # Errors
     /// The host cannot make it.
-    pub fn create(name: &'static CStr) -> Result<File, Failure> {
+    pub fn create(name: Name) -> Result<File, Failure> {
         Self::with_mode(name, Mode::Write)
     }
 
-    /// The emulator's standard output.
-    pub(crate) fn standard_output() -> Result<File, Failure> {
-        Self::with_mode(c":tt", Mode::Write)
-    }
-
-    fn with_mode(name: &'static CStr, mode: Mode) -> Result<File, Failure> {
+    fn with_mode(name: Name, mode: Mode) -> Result<File, Failure> {
+        let path = name.path();
         let handle = call(
             SYS_OPEN,
-            [name.as_ptr().addr(), mode as usize, name.count_bytes()],
+            [path.as_ptr().addr(), mode as usize, path.count_bytes()],
         );
-        let name = name.to_str().unwrap_or("");
         if handle == usize::MAX {
             Err(Failure::Open(name))
         } else {

@@ -1,6 +1,6 @@
 //! The `defmt` logger: encoded frames on the emulator's standard output.
 
-use crate::host::{self, File};
+use crate::host::{self, File, Name};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,19 +18,32 @@ unsafe impl Sync for State {}
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static STATE: State = State(UnsafeCell::new((defmt::Encoder::new(), None)));
 
-/// Calls `f` with the encoder and what writes a frame's bytes.
-fn with_state(f: impl FnOnce(&mut defmt::Encoder, &dyn Fn(&[u8]))) {
+/// What is done to a frame.
+enum Part<'a> {
+    Start,
+    Bytes(&'a [u8]),
+    End,
+}
+
+/// Encodes a part of a frame and writes it. One function for all parts, so that the encoder is in the program once.
+#[inline(never)]
+fn write(part: Part<'_>) {
     // SAFETY: `defmt` calls `write` and `release` only between `acquire` and `release`, and `acquire` lets only one
     // caller in; the firmware uses no interrupts.
     let (encoder, output) = unsafe { &mut *STATE.0.get() };
     if output.is_none() {
-        *output = File::standard_output().ok();
+        *output = File::create(Name::StandardOutput).ok();
     }
     let output = *output;
-    f(encoder, &|bytes| {
-        // A log that cannot be written cannot be reported either; the results have their own files.
+    // A log that cannot be written cannot be reported either; the results have their own files.
+    let emit = |bytes: &[u8]| {
         let _ = output.map(|file| file.write(bytes));
-    });
+    };
+    match part {
+        Part::Start => encoder.start_frame(emit),
+        Part::Bytes(bytes) => encoder.write(bytes, emit),
+        Part::End => encoder.end_frame(emit),
+    }
 }
 
 // SAFETY: `acquire` admits one frame at a time, and a second one ends the program.
@@ -41,17 +54,17 @@ unsafe impl defmt::Logger for Logger {
             host::exit(REENTERED);
         }
         TAKEN.store(true, Ordering::Relaxed);
-        with_state(|encoder, write| encoder.start_frame(write));
+        write(Part::Start);
     }
 
     unsafe fn flush() {}
 
     unsafe fn release() {
-        with_state(|encoder, write| encoder.end_frame(write));
+        write(Part::End);
         TAKEN.store(false, Ordering::Relaxed);
     }
 
     unsafe fn write(bytes: &[u8]) {
-        with_state(|encoder, write| encoder.write(bytes, write));
+        write(Part::Bytes(bytes));
     }
 }

@@ -4,7 +4,7 @@ use crate::board::Board;
 use crate::calibrate::calibrate;
 use crate::counter::Calibrated;
 use crate::failure::Failure;
-use crate::host::{self, File};
+use crate::host::{self, File, Name};
 use crate::serve::serve;
 use kinglet::{DynSession, Plan, Session, SessionError};
 
@@ -92,14 +92,14 @@ pub unsafe fn load<B: Board>(arena: &mut [u8]) -> ! {
 }
 
 fn read_plan(memory: &mut [u8]) -> Result<Plan<'_>, Failure> {
-    let file = File::open(c"plan.bin")?;
+    let file = File::open(Name::Plan)?;
     let (found, available) = (file.len()?, memory.len());
     let bytes = memory
         .get_mut(..found)
         .ok_or(Failure::PlanTooLong { found, available })?;
     let read = file.read(bytes)?;
     Ok(Plan::parse(
-        bytes.get(..read).ok_or(Failure::Read("plan.bin"))?,
+        bytes.get(..read).ok_or(Failure::Read(Name::Plan))?,
     )?)
 }
 

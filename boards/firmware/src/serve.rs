@@ -2,7 +2,7 @@
 
 use crate::counter::InstructionCounter;
 use crate::failure::Failure;
-use crate::host::File;
+use crate::host::{File, Name};
 use crate::stack;
 use embedded_hal::digital::OutputPin;
 use kinglet::{RunError, Session};
@@ -28,8 +28,8 @@ pub(crate) fn serve<const OPS: u64>(
         plan.step_count(),
         plan.arena_len()
     );
-    let output = File::create(c"output.bin")?;
-    let report = File::create(c"report.bin")?;
+    let output = File::create(Name::Output)?;
+    let report = File::create(Name::Report)?;
     let step_count = if cfg!(feature = "steps") {
         plan.step_count()
     } else {
@@ -37,9 +37,9 @@ pub(crate) fn serve<const OPS: u64>(
     };
     write_word(&report, step_count as u64)?;
     #[cfg(feature = "steps")]
-    let (steps, mut position) = (File::create(c"steps.bin")?, 0);
+    let (steps, mut position) = (File::create(Name::Steps)?, 0);
 
-    let input = File::open(c"input.bin").ok();
+    let input = File::open(Name::Input).ok();
     if input.is_none() {
         defmt::warn!("no input.bin: one inference on zeros");
     }

@@ -6,6 +6,10 @@ mod arm;
 #[cfg(target_arch = "arm")]
 pub(crate) use arm::{paint, request, spin, stack_limit};
 
+// Armv6-M, which has no compare-and-swap, has no words at any address either.
+#[cfg(all(target_arch = "arm", target_has_atomic = "32"))]
+mod memory;
+
 #[cfg(target_arch = "riscv32")]
 mod riscv;
 #[cfg(target_arch = "riscv32")]
