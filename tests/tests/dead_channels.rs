@@ -10,7 +10,7 @@ use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{deep_network, network, sample};
 use kinglet_tests::zoo::{self, Golden};
 
-const NETWORKS: u64 = 1500;
+const NETWORKS: u64 = 600;
 
 fn compiled(graph: &Graph, target: Target, keep_dead_channels: bool) -> Compiled {
     let options = CompileOptions {

@@ -3,7 +3,8 @@
 use super::residual::Residuals;
 use super::storage::{bytes, element_size};
 use super::tiling::Bands;
-use crate::graph::{Graph, Op, ValueId};
+use super::views::{self, Views};
+use crate::graph::{Graph, Node, Op, ValueId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ pub(super) struct Life {
     pub(super) reads: Vec<Access>,
 }
 
-/// The lives of all values. Reshapes and bands are parts of other values and have no life of their own.
+/// The lives of all values. Reshapes, bands and other views are parts of other values and have no life of their own.
 pub(super) struct Liveness {
     /// For each value that is no constant: the value in which it lives, and its first byte there.
     parts: HashMap<ValueId, (ValueId, usize)>,
@@ -42,28 +43,37 @@ impl Liveness {
             parts: HashMap::new(),
             lives: HashMap::new(),
         };
+        let views = views::find(graph, bands);
         for &id in &graph.inputs {
-            this.resolve(graph, bands, id);
+            this.resolve(graph, &views, id);
             this.write(graph, id, 0);
         }
         let view = |t: usize| {
             let node = &graph.nodes[t];
-            node.op == Op::Reshape && !bands.views.contains_key(&node.output)
+            match node.op {
+                Op::Reshape => !views.contains_key(&node.output),
+                Op::Slice { .. } => views.contains_key(&node.output),
+                _ => false,
+            }
         };
         for (t, node) in graph.nodes.iter().enumerate() {
             for &id in &node.inputs {
-                this.resolve(graph, bands, id);
+                this.resolve(graph, &views, id);
             }
             match this.parts.get(&node.inputs[0]) {
-                Some(&part) if view(t) => {
+                Some(&part) if node.op == Op::Reshape && view(t) => {
                     this.parts.insert(node.output, part);
                 }
-                _ => this.resolve(graph, bands, node.output),
+                _ => this.resolve(graph, &views, node.output),
             }
         }
         let adds: Vec<usize> = residuals.values().copied().collect();
         for (t, node) in graph.nodes.iter().enumerate() {
             if view(t) || adds.contains(&t) {
+                continue;
+            }
+            if let Op::Concat { axis } = node.op {
+                this.concatenation(graph, t, node, axis);
                 continue;
             }
             let element_wise = matches!(
@@ -87,14 +97,40 @@ impl Liveness {
         this
     }
 
-    fn resolve(&mut self, graph: &Graph, bands: &Bands, id: ValueId) {
+    /// Reads and writes for the operands that do not lie in the result already.
+    fn concatenation(&mut self, graph: &Graph, t: usize, node: &Node, axis: usize) {
+        let Some((root, result)) = self.bytes(graph, node.output) else {
+            return;
+        };
+        let mut start = result.start;
+        for &id in &node.inputs {
+            // Where the operand is one run; where it is not, its bytes are anywhere in the result.
+            let run = views::is_run(&graph[node.output].shape, axis, graph[id].shape[axis]);
+            let written = match run {
+                true => start..start + bytes(&graph[id]),
+                false => result.clone(),
+            };
+            start += bytes(&graph[id]);
+            if self.bytes(graph, id) == Some((root, written.clone())) {
+                continue;
+            }
+            self.read(graph, id, t, false);
+            self.lives.entry(root).or_default().writes.push(Access {
+                bytes: written,
+                node: t,
+                element_wise: false,
+            });
+        }
+    }
+
+    fn resolve(&mut self, graph: &Graph, views: &Views, id: ValueId) {
         if self.parts.contains_key(&id) || graph[id].data.is_some() {
             return;
         }
-        let part = match bands.views.get(&id) {
+        let part = match views.get(&id) {
             None => (id, 0),
             Some(&(whole, start)) => {
-                self.resolve(graph, bands, whole);
+                self.resolve(graph, views, whole);
                 let (root, offset) = self.parts.get(&whole).copied().unwrap_or((whole, 0));
                 (root, offset + start * element_size(&graph[id]))
             }

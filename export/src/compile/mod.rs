@@ -17,6 +17,7 @@ mod planned;
 mod residual;
 mod storage;
 mod tiling;
+mod views;
 mod weights;
 
 pub use image::step_names;

@@ -2,6 +2,7 @@
 
 use super::{Emitter, Result};
 use crate::compile::storage::bytes;
+use crate::compile::views::is_run;
 use crate::graph::{DType, Node};
 use kinglet::format::{self, MAX_RANK, OpCode};
 
@@ -80,7 +81,15 @@ impl Emitter<'_> {
             self.facts.value(node.output),
         );
         let outer = input.shape[..axis].iter().product::<usize>().max(1);
+        let run = is_run(&input.shape, axis, output.shape[axis]);
         let inner = bytes(output) / outer / output.shape[axis].max(1);
+        let (from, to) = (
+            self.span(node, node.inputs[0])?,
+            self.span(node, node.output)?,
+        );
+        if run && to.offset.get() as usize == from.offset.get() as usize + start * inner {
+            return Ok(());
+        }
         let parameters = format::Blocks {
             block: self.facts.u32(node, bytes(output) / outer)?,
             stride: self.facts.u32(node, bytes(input) / outer)?,
@@ -93,23 +102,26 @@ impl Emitter<'_> {
         let output = self.facts.value(node.output);
         let outer: usize = output.shape[..axis].iter().product();
         let stride = bytes(output) / outer.max(1);
-        let mut offset = 0;
-        for (i, &id) in node.inputs.iter().enumerate() {
+        let to = self.span(node, node.output)?.offset.get() as usize;
+        let (mut offset, mut copied) = (0, Vec::new());
+        for &id in &node.inputs {
+            let value = self.facts.value(id);
+            let block = bytes(value) / outer.max(1);
             let input = self.span(node, id)?;
-            let block = bytes(self.facts.value(id)) / outer.max(1);
+            let run = is_run(&output.shape, axis, value.shape[axis]);
+            if !run || input.offset.get() as usize != to + offset {
+                copied.push((input, block, offset));
+            }
+            offset += block;
+        }
+        let count = copied.len();
+        for (i, (input, block, offset)) in copied.into_iter().enumerate() {
             let parameters = format::Blocks {
                 block: self.facts.u32(node, block)?,
                 stride: self.facts.u32(node, stride)?,
                 offset: self.facts.u32(node, offset)?,
             };
-            offset += block;
-            self.push_from(
-                node,
-                input,
-                OpCode::Place,
-                &parameters,
-                i + 1 == node.inputs.len(),
-            )?;
+            self.push_from(node, input, OpCode::Place, &parameters, i + 1 == count)?;
         }
         Ok(())
     }
