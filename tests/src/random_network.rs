@@ -82,7 +82,7 @@ pub fn chain(seed: u64, quantized: bool) -> Graph {
 
 /// A node on `[n, c, h, w]`; `None` when the dice fit nothing.
 fn plane(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
-    match b.random.below(16) {
+    match b.random.below(18) {
         0..=2 => convolution(b, x, false),
         3 | 4 => convolution(b, x, true),
         5 | 6 => pool(b, x),
@@ -94,8 +94,29 @@ fn plane(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
             Some(b.node(Op::Reshape, &[x], y))
         }
         10 | 11 => residual(b, x),
+        12 | 13 => framed(b, x),
         _ => any(b, x, live),
     }
+}
+
+/// A convolution or pooling of a plane with a border.
+fn framed(b: &mut Builder, x: ValueId) -> Option<ValueId> {
+    let [n, c, h, w] = b.shape(x).try_into().ok()?;
+    let sides: [usize; 4] = std::array::from_fn(|_| b.random.pick(&[0, 1, 1, 2]));
+    let [top, left, bottom, right] = sides;
+    let y = b.activation_like(x, &[n, c, top + h + bottom, left + w + right]);
+    let op = Op::Pad {
+        before: vec![0, 0, top, left],
+        after: vec![0, 0, bottom, right],
+        value: b.random.pick(&[0.0, 0.0, -8.0, 0.5]),
+    };
+    let y = b.node(op, &[x], y);
+    match b.random.below(3) {
+        0 => convolution(b, y, false),
+        1 => convolution(b, y, true),
+        _ => pool(b, y),
+    }
+    .or(Some(y))
 }
 
 /// Two convolutions around which the input is carried.

@@ -5,6 +5,7 @@ mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activation;
 mod fuse_bias;
+mod fuse_pad;
 mod lower_qdq;
 mod remove_identities;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::fold_constants;
 pub use fuse_activation::fuse_activation;
 pub use fuse_bias::fuse_bias;
+pub use fuse_pad::fuse_pad;
 pub use lower_qdq::lower_qdq;
 pub use remove_identities::remove_identities;
 
@@ -47,6 +49,7 @@ pub fn prepare(graph: &mut Graph) -> Vec<Warning> {
     let warnings = lower_qdq(graph);
     fold_constants(graph);
     remove_identities(graph);
+    fuse_pad(graph);
     warnings
 }
 
