@@ -46,7 +46,10 @@ pub(super) fn pack(
             Some(Packed {
                 weights: Weights::I8(weights.collect::<Result<_, _>>().ok()?),
                 bias: (0..blocks * 4).map(filled).collect(),
-                multipliers: (0..blocks * 4).map(factor).collect(),
+                // No multiplier of channels that fill up keeps the others from being requantised in integers.
+                multipliers: (0..blocks * 4)
+                    .map(|c| multipliers.get(c).copied().unwrap_or(0.0))
+                    .collect(),
             })
         }
         Form::Split => {

@@ -51,10 +51,15 @@ impl Residual {
     /// The sum of a result and the residual element `b`.
     #[inline(always)]
     pub fn add(&self, result: i8, b: i8) -> i8 {
+        self.output.requantize(self.sum(result, b), self.multiplier)
+    }
+
+    /// The sum in fixed point.
+    #[inline(always)]
+    pub(super) fn sum(&self, result: i8, b: i8) -> i32 {
         let a = i32::from(result).wrapping_mul(self.factor);
         let b = i32::from(b).wrapping_mul(self.factor_b);
-        let sum = a.wrapping_add(b).wrapping_add(self.offset);
-        self.output.requantize(sum, self.multiplier)
+        a.wrapping_add(b).wrapping_add(self.offset)
     }
 }
 

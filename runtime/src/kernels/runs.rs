@@ -12,39 +12,6 @@ pub(super) struct Pixel {
     pub(super) x: usize,
 }
 
-impl Pixel {
-    /// The first one.
-    pub(super) const FIRST: Pixel = Pixel {
-        batch: 0,
-        y: 0,
-        x: 0,
-    };
-
-    /// The one behind it in memory.
-    pub(super) fn next(self, g: &Geometry) -> Pixel {
-        let [height, width, _] = g.output.map(NonZeroUsize::get);
-        let Pixel { batch, y, x } = self;
-        if x.wrapping_add(1) < width {
-            Pixel {
-                x: x.wrapping_add(1),
-                ..self
-            }
-        } else if y.wrapping_add(1) < height {
-            Pixel {
-                batch,
-                y: y.wrapping_add(1),
-                x: 0,
-            }
-        } else {
-            Pixel {
-                batch: batch.wrapping_add(1),
-                y: 0,
-                x: 0,
-            }
-        }
-    }
-}
-
 /// A pixel's taps as runs of memory: `lines` runs of `run` bytes, one every `pitch` bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shape {
@@ -70,9 +37,10 @@ pub(super) struct Runs {
     inside: [Range<usize>; 2],
     /// How their taps lie.
     pub(super) shape: Shape,
-    image: usize,
+    /// Bytes of an image.
+    pub(super) image: usize,
     /// Bytes from one output pixel's taps to the next one's, vertically and horizontally.
-    step: [usize; 2],
+    pub(super) step: [usize; 2],
     /// Bytes that padding would lie before the input.
     origin: usize,
 }
@@ -87,7 +55,8 @@ impl Runs {
                 _ => (g.stride[1], g.pad[1]),
             };
             let fits = input.wrapping_add(pad).checked_sub(kernel);
-            pad.div_ceil(stride.get())..fits.map_or(0, |last| last / stride + 1)
+            let output = g.output[axis.min(1)].get();
+            pad.div_ceil(stride.get())..fits.map_or(0, |last| last / stride + 1).min(output)
         };
         let solid = g.dilation.map(NonZeroUsize::get) == [1; 2];
         let pitch = in_w.wrapping_mul(in_c);
@@ -109,6 +78,16 @@ impl Runs {
             origin: g.pad[0]
                 .wrapping_mul(pitch)
                 .wrapping_add(g.pad[1].wrapping_mul(in_c)),
+        }
+    }
+
+    /// Columns of such pixels in row `y`.
+    pub(super) fn columns(&self, y: usize) -> Range<usize> {
+        let [rows, columns] = &self.inside;
+        if rows.contains(&y) {
+            columns.clone()
+        } else {
+            0..0
         }
     }
 

@@ -102,6 +102,21 @@ impl Scale {
         nearest(high >> (self.shift & 31), fraction, self.window)
     }
 
+    /// For products of which only the upper half is needed; `None` for multipliers that are too large or too small for that.
+    pub(crate) fn high(&self, zero_point: i32) -> Option<High> {
+        if !(12..=22).contains(&self.shift) || self.window == UNDECIDED {
+            return None;
+        }
+        // In units of the upper half, and one more for what is cut off.
+        let window = ((self.window / 2) >> (32 - self.shift)) + 2;
+        Some(High {
+            factor: self.factor,
+            shift: self.shift,
+            start: (zero_point << self.shift) + (1 << (self.shift - 1)) + window as i32,
+            window: (2 * window) << (32 - self.shift),
+        })
+    }
+
     /// The contract for `multiplier`, which this scale was made from.
     #[inline(always)]
     pub fn requantize(&self, accumulator: i32, multiplier: f32, output: &Output) -> i8 {
@@ -109,6 +124,32 @@ impl Scale {
             Some(rounded) => output.saturate(rounded),
             None => output.exact(accumulator, multiplier),
         }
+    }
+}
+
+/// A [`Scale`] whose products need no more than their upper 32 bits, and the zero point.
+///
+/// With `h` the upper half of the product with `factor`, plus `start`, the output is `h >> shift`, saturated, unless the lower `shift`
+/// bits of `h`, moved to the top of a word, are at most `window`: then the product is too near to a tie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct High {
+    pub(crate) factor: i32,
+    pub(crate) shift: u32,
+    pub(crate) start: i32,
+    pub(crate) window: u32,
+}
+
+impl High {
+    /// The contract for `multiplier`, which this scale was made from; saturates, but does not apply `output`'s bounds.
+    #[inline(always)]
+    #[cfg_attr(kinglet_armv7m, allow(dead_code))]
+    pub(crate) fn requantize(&self, accumulator: i32, multiplier: f32, output: &Output) -> i8 {
+        let product = i64::from(accumulator).wrapping_mul(self.factor.into());
+        let high = ((product >> 32) as i32).wrapping_add(self.start);
+        if (high as u32) << (32 - self.shift & 31) <= self.window {
+            return output.exact(accumulator, multiplier);
+        }
+        (high >> (self.shift & 31)).clamp(i8::MIN.into(), i8::MAX.into()) as i8
     }
 }
 
@@ -136,6 +177,13 @@ pub struct Block {
 }
 
 impl Block {
+    /// No multipliers: nothing is decided.
+    pub(crate) const NONE: Block = Block {
+        half: u32::MAX,
+        window: UNDECIDED,
+        factors: [0; 4],
+    };
+
     /// For channels with these multipliers, whose sums begin with `bias` and have `taps` products.
     pub fn new(multipliers: &[f32; 4], bias: &[i32; 4], taps: usize, output: &Output) -> Self {
         let mut window = 0;
@@ -218,6 +266,11 @@ mod tests {
             want,
             "{context:?}"
         );
+        if let Some(high) = scale.high(output.zero_point) {
+            let mut got = [high.requantize(accumulator, multiplier, output)];
+            output.clamp(&mut got);
+            assert_eq!(got, [want], "{context:?} in the upper half");
+        }
         // The bias is what the products do not explain.
         let products = 1i32
             .checked_shl(14)

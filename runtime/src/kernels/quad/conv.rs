@@ -1,16 +1,17 @@
 //! Convolution, two pixels at a time.
 
 use super::Quad;
-use super::dense::single;
-use super::tile::{self, Layer, Pair};
+use super::tile::{self, Layer, Pairs, Scales};
 use crate::kernels::patch::{self, Residual};
 use crate::kernels::runs::{Pixel, Runs, Shape};
 use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
-use crate::requantize::fixed::Block;
+use crate::requantize::fixed::{Block, Scale};
+use core::num::NonZeroUsize;
+use core::ops::Range;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Shorter runs are gathered: the loop over them takes fourteen instructions a run and block.
+/// Shorter runs are gathered: the loop over them takes sixteen instructions a run and block.
 const SHORT: usize = 8;
 
 /// Convolution of one group, in place if it is pointwise. `scratch` has the bytes that [`crate::kernels::scratch::conv`] says: a
@@ -30,8 +31,8 @@ pub fn conv_quad(
         .checked_mul(kernel_w)?
         .checked_mul(g.input[2])?
         .get();
-    let out_c = g.output[2].get();
-    let blocks = out_c.div_ceil(4).checked_mul(size_of::<Block>())?;
+    let channels = g.output[2].get();
+    let blocks = channels.div_ceil(4).checked_mul(size_of::<Block>())?;
     let (scales, rest) = scratch.split_at_mut_checked(blocks)?;
     let scales = <[Block]>::mut_from_bytes(scales.as_mut_bytes()).ok()?;
     let padded = taps.checked_next_multiple_of(4)?;
@@ -47,115 +48,303 @@ pub fn conv_quad(
     }
     let layer = Layer {
         quad,
-        scales,
+        scales: Scales::Each(scales),
         output: &output,
+        channels,
     };
-    let runs = Runs::new(g);
-    let direct =
-        matches!(io, Io::Apart { .. }) && (runs.shape.lines == 1 || runs.shape.run >= SHORT);
-    let pixels = g
-        .batch
-        .checked_mul(g.output[0].get())?
-        .checked_mul(g.output[1].get())?;
-    let mut second = Pixel::FIRST;
-    for pixel in (0..pixels).step_by(2) {
-        let count = if pixels - pixel > 1 { 2 } else { 1 };
-        let first = second;
-        second = first.next(g);
-        let at = [runs.start(first), runs.start(second)];
-        if let (true, 2, [Some(a), Some(b)]) = (direct, count, at) {
-            // Nothing is read where something is written.
-            if let Io::Apart { x, y } = io {
-                let pair = Pair {
-                    x,
-                    at: [a, b],
-                    shape: runs.shape,
+    let mut conv = Conv {
+        g,
+        layer,
+        runs: Runs::new(g),
+        zero_point,
+        taps,
+        channels,
+        patches,
+        results,
+        residual: residual.map(|r| (r, Scale::new(r.multiplier))),
+        waiting: None,
+    };
+    match io {
+        Io::InPlace(both) => conv.in_place(both),
+        Io::Apart { x, y } if g.pointwise() => conv.pointwise(x, y),
+        Io::Apart { x, y } => conv.apart(x, y),
+    }
+}
+
+/// A convolution that is being made.
+struct Conv<'a> {
+    g: &'a Geometry,
+    layer: Layer<'a>,
+    runs: Runs,
+    zero_point: i8,
+    taps: usize,
+    channels: usize,
+    /// Room for the taps of two pixels.
+    patches: &'a mut [i8],
+    /// Room for the results of two pixels, if there is a residual.
+    results: &'a mut [i8],
+    residual: Option<(&'a Residual, Scale)>,
+    /// A pixel whose taps are in the first patch, by its number.
+    waiting: Option<usize>,
+}
+
+impl Conv<'_> {
+    /// Each pixel's input is read before anything is written that lies there.
+    fn in_place(&mut self, both: &mut [i8]) -> Option<()> {
+        let pixels = self.pixels()?;
+        let shape = Shape::gathered(self.taps);
+        for pixel in 0..pixels {
+            let patch = self.next_patch()?;
+            let at = pixel.checked_mul(shape.run)?;
+            tile::gather(both, at, shape, patch, shape.run)?;
+            self.gathered(pixel, both)?;
+        }
+        self.last(both)
+    }
+
+    /// All pixels are pairs in a row.
+    fn pointwise(&mut self, x: &[i8], y: &mut [i8]) -> Option<()> {
+        let pixels = self.pixels()?;
+        let shape = Shape::gathered(self.taps);
+        self.direct(x, y, [0, pixels / 2], [0, self.taps], shape)?;
+        if pixels % 2 == 1 {
+            let at = (pixels - 1).checked_mul(self.taps)?;
+            let x = x.get(at..)?.get(..self.taps)?;
+            self.single(x, pixels - 1, y)?;
+        }
+        Some(())
+    }
+
+    /// In each row the pixels whose taps all lie inside are read where they lie; others are gathered.
+    fn apart(&mut self, x: &[i8], y: &mut [i8]) -> Option<()> {
+        let [height, width, _] = self.g.output.map(NonZeroUsize::get);
+        let direct = self.runs.shape.lines == 1 || self.runs.shape.run >= SHORT;
+        let step = self.runs.step[1];
+        let mut first = 0usize;
+        for batch in 0..self.g.batch {
+            for row in 0..height {
+                let inside = match direct {
+                    true => self.runs.columns(row),
+                    false => 0..0,
                 };
-                let y = y
-                    .get_mut(pixel.checked_mul(out_c)?..)?
-                    .get_mut(..2 * out_c)?;
-                write_pair(&layer, &pair, y, results, residual)?;
-            }
-        } else {
-            let (patch0, patch1) = patches.split_at_mut_checked(padded)?;
-            for (pixel, patch) in [(first, patch0), (second, patch1)].into_iter().take(count) {
-                let at = [pixel.batch, pixel.y, pixel.x];
-                patch::gather(g, io.input(), at, zero_point, patch.get_mut(..taps)?)?;
-            }
-            let y = io
-                .output()
-                .get_mut(pixel.checked_mul(out_c)?..)?
-                .get_mut(..count * out_c)?;
-            if count == 2 {
-                let pair = Pair {
-                    x: patches,
-                    at: [0, padded],
-                    shape: Shape::gathered(taps),
+                let pairs = inside.len() / 2;
+                let unpaired = inside.start.wrapping_add(pairs.wrapping_mul(2));
+                if pairs > 0 {
+                    let start = self.runs.start(Pixel {
+                        batch,
+                        y: row,
+                        x: inside.start,
+                    })?;
+                    let pixel = first.wrapping_add(inside.start);
+                    let at = [start, start.wrapping_add(step)];
+                    self.direct(x, y, [pixel, pairs], at, self.runs.shape)?;
+                }
+                let rest: [Range<usize>; 2] = match pairs {
+                    0 => [0..width, 0..0],
+                    _ => [0..inside.start, unpaired..width],
                 };
-                write_pair(&layer, &pair, y, results, residual)?;
-            } else {
-                let patch = patches.get(..taps)?;
-                write(y, results, &output, residual, |y| {
-                    single(quad, &output, patch, y)
-                })?;
+                for column in rest.into_iter().flatten() {
+                    let pixel = Pixel {
+                        batch,
+                        y: row,
+                        x: column,
+                    };
+                    self.gather(x, pixel)?;
+                    self.gathered(first.wrapping_add(column), y)?;
+                }
+                first = first.checked_add(width)?;
             }
         }
-        second = second.next(g);
+        self.last(y)
+    }
+
+    fn pixels(&self) -> Option<usize> {
+        let [height, width, _] = self.g.output.map(NonZeroUsize::get);
+        self.g.batch.checked_mul(height)?.checked_mul(width)
+    }
+
+    /// The patch that the next pixel's taps go to.
+    fn next_patch(&mut self) -> Option<&mut [i8]> {
+        let (first, second) = self.patches.split_at_mut_checked(self.patches.len() / 2)?;
+        let patch = if self.waiting.is_none() {
+            first
+        } else {
+            second
+        };
+        patch.get_mut(..self.taps)
+    }
+
+    /// Gathers the taps of a pixel, some of which may be padding.
+    fn gather(&mut self, x: &[i8], pixel: Pixel) -> Option<()> {
+        let (g, zero_point) = (self.g, self.zero_point);
+        let (shape, image) = (self.runs.shape, self.runs.image);
+        let patch = self.next_patch()?;
+        let Pixel {
+            batch,
+            y,
+            x: column,
+        } = pixel;
+        if g.dilation.map(NonZeroUsize::get) != [1; 2] {
+            return patch::gather(g, x, [batch, y, column], zero_point, patch);
+        }
+        let (rows, columns) = (g.vertical(y), g.horizontal(column));
+        if [rows.len(), columns.len()] != g.kernel.map(NonZeroUsize::get) {
+            patch.fill(zero_point);
+        }
+        if rows.is_empty() || columns.is_empty() {
+            return Some(());
+        }
+        let depth = g.input[2].get();
+        let at = batch
+            .wrapping_mul(image)
+            .wrapping_add(rows.position.wrapping_mul(shape.pitch))
+            .wrapping_add(columns.position.wrapping_mul(depth));
+        let to = rows
+            .start
+            .wrapping_mul(shape.run)
+            .wrapping_add(columns.start.wrapping_mul(depth));
+        let part = Shape {
+            lines: rows.len(),
+            run: columns.len().wrapping_mul(depth),
+            pitch: shape.pitch,
+        };
+        tile::gather(x, at, part, patch.get_mut(to..)?, shape.run)
+    }
+
+    /// Pixel number `pixel` has its taps in [`Conv::next_patch`].
+    fn gathered(&mut self, pixel: usize, y: &mut [i8]) -> Option<()> {
+        let Some(first) = self.waiting.take() else {
+            self.waiting = Some(pixel);
+            return Some(());
+        };
+        let pairs = Pairs {
+            x: self.patches,
+            at: [0, self.patches.len() / 2],
+            shape: Shape::gathered(self.taps),
+            count: 1,
+            step: 0,
+            channels: self.channels,
+            gap: pixel.wrapping_sub(first).checked_mul(self.channels)?,
+        };
+        finish(&self.layer, &pairs, first, self.results, self.residual, y)
+    }
+
+    /// The last pixel, if it has no partner.
+    fn last(&mut self, y: &mut [i8]) -> Option<()> {
+        let Some(pixel) = self.waiting.take() else {
+            return Some(());
+        };
+        let x = self.patches.get(..self.taps)?;
+        single(&self.layer, x, pixel, self.results, self.residual, y)
+    }
+
+    /// One pixel whose taps are `x`.
+    fn single(&mut self, x: &[i8], pixel: usize, y: &mut [i8]) -> Option<()> {
+        single(&self.layer, x, pixel, self.results, self.residual, y)
+    }
+
+    /// Pairs of neighbours, from pixel number `first` on, whose taps are read where they lie.
+    fn direct(
+        &mut self,
+        x: &[i8],
+        y: &mut [i8],
+        [first, count]: [usize; 2],
+        at: [usize; 2],
+        shape: Shape,
+    ) -> Option<()> {
+        let step = at[1].wrapping_sub(at[0]).checked_mul(2)?;
+        let pairs = Pairs {
+            x,
+            at,
+            shape,
+            count,
+            step,
+            channels: self.channels,
+            gap: self.channels,
+        };
+        if count == 0 {
+            return Some(());
+        }
+        if self.residual.is_none() {
+            return finish(&self.layer, &pairs, first, self.results, None, y);
+        }
+        // There is room for the results of one pair only.
+        for pair in 0..count {
+            let one = Pairs {
+                at: at.map(|at| at.wrapping_add(pair.wrapping_mul(step))),
+                count: 1,
+                ..pairs
+            };
+            let first = first.wrapping_add(pair.wrapping_mul(2));
+            finish(&self.layer, &one, first, self.results, self.residual, y)?;
+        }
+        Some(())
+    }
+}
+
+/// Results of pairs of pixels, the first of which has number `first`.
+#[inline(always)]
+fn finish(
+    layer: &Layer<'_>,
+    pairs: &Pairs<'_>,
+    first: usize,
+    results: &mut [i8],
+    residual: Option<(&Residual, Scale)>,
+    y: &mut [i8],
+) -> Option<()> {
+    let y = y.get_mut(first.checked_mul(pairs.channels)?..)?;
+    let Some((residual, scale)) = residual else {
+        tile::pairs(layer, pairs, y)?;
+        if !layer.output.saturates() {
+            for pair in 0..pairs.count {
+                let start = pair.checked_mul(pairs.advance()?)?;
+                for at in [start, start.checked_add(pairs.gap)?] {
+                    layer
+                        .output
+                        .clamp(y.get_mut(at..)?.get_mut(..pairs.channels)?);
+                }
+            }
+        }
+        return Some(());
+    };
+    let results = results.get_mut(..pairs.advance()?)?;
+    let side_by_side = Pairs {
+        gap: pairs.channels,
+        ..*pairs
+    };
+    tile::pairs(layer, &side_by_side, results)?;
+    layer.output.clamp(results);
+    let (r0, r1) = results.split_at_mut_checked(pairs.channels)?;
+    for (results, at) in [(r0, 0), (r1, pairs.gap)] {
+        let y = y.get_mut(at..)?.get_mut(..pairs.channels)?;
+        tile::add(residual, &scale, results, y)?;
+        residual.output.clamp(y);
     }
     Some(())
 }
 
 #[inline(always)]
-fn write_pair(
+fn single(
     layer: &Layer<'_>,
-    pair: &Pair<'_>,
-    y: &mut [i8],
+    x: &[i8],
+    pixel: usize,
     results: &mut [i8],
-    residual: Option<&Residual>,
-) -> Option<()> {
-    write(y, results, layer.output, residual, |y| {
-        let (y0, y1) = y.split_at_mut_checked(y.len() / 2)?;
-        let whole = y0.len() & !3;
-        let (main0, tail0) = y0.split_at_mut_checked(whole)?;
-        let (main1, tail1) = y1.split_at_mut_checked(whole)?;
-        if whole > 0 {
-            tile::pair(layer, pair, 0, main0, main1)?;
-        }
-        if !tail0.is_empty() {
-            let [mut last0, mut last1] = [[0; 4]; 2];
-            tile::pair(layer, pair, whole / 4, &mut last0, &mut last1)?;
-            for (y, last) in [(tail0, last0), (tail1, last1)] {
-                for (y, last) in y.iter_mut().zip(last) {
-                    *y = last;
-                }
-            }
-        }
-        Some(())
-    })
-}
-
-/// Has `fill` write results, to `y` or, with a residual, to where they are added from.
-#[inline(always)]
-fn write(
+    residual: Option<(&Residual, Scale)>,
     y: &mut [i8],
-    results: &mut [i8],
-    output: &Output,
-    residual: Option<&Residual>,
-    fill: impl FnOnce(&mut [i8]) -> Option<()>,
 ) -> Option<()> {
-    match residual {
-        None => {
-            fill(y)?;
-            output.clamp(y);
-        }
-        Some(residual) => {
-            let results = results.get_mut(..y.len())?;
-            fill(results)?;
-            output.clamp(results);
-            for (y, result) in y.iter_mut().zip(results) {
-                *y = residual.add(*result, *y);
-            }
-        }
-    }
+    let channels = layer.channels;
+    let y = y
+        .get_mut(pixel.checked_mul(channels)?..)?
+        .get_mut(..channels)?;
+    let Some((residual, scale)) = residual else {
+        tile::vector(layer, x, y)?;
+        layer.output.clamp(y);
+        return Some(());
+    };
+    let results = results.get_mut(..channels)?;
+    tile::vector(layer, x, results)?;
+    layer.output.clamp(results);
+    tile::add(residual, &scale, results, y)?;
+    residual.output.clamp(y);
     Some(())
 }

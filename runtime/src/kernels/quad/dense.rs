@@ -1,8 +1,9 @@
-//! One vector against all channels: fully connected layers, and the last one of an odd number of pixels.
+//! Fully connected layers.
 
-use super::{Quad, tile};
+use super::Quad;
+use super::tile::{self, Layer, Scales};
 use crate::requantize::Output;
-use crate::requantize::fixed::Scale;
+use crate::requantize::fixed::Block;
 use core::num::NonZeroUsize;
 
 /// Fully connected layer over rows of `inputs` elements.
@@ -16,39 +17,58 @@ pub fn dense_quad(
     y: &mut [i8],
 ) -> Option<()> {
     let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
+    let multipliers = quad.multipliers.get(..outputs.get())?;
+    let first = multipliers.first()?;
+    let shared = multipliers.iter().all(|m| m.to_bits() == first.to_bits());
     for (x, y) in x
         .chunks_exact(inputs.get())
         .zip(y.chunks_exact_mut(outputs.get()))
     {
-        single(quad, &output, x, y)?;
+        if shared {
+            // Whatever the biases are.
+            let scale = Block::new(&[*first; 4], &[i32::MAX; 4], inputs.get(), &output);
+            let layer = Layer {
+                quad,
+                scales: Scales::Shared(&[scale; 2]),
+                output: &output,
+                channels: outputs.get(),
+            };
+            tile::vector(&layer, x, y)?;
+        } else {
+            eights(quad, &output, x, y)?;
+        }
+        output.clamp(y);
     }
     Some(())
 }
 
-/// Results of one vector for as many channels as `y` holds, eight at a time.
-#[inline(always)]
-pub(super) fn single(quad: &Quad<'_>, output: &Output, x: &[i8], y: &mut [i8]) -> Option<()> {
-    let bias = quad.bias.as_chunks::<4>().0;
-    let weights = quad.weights.as_chunks::<4>().0;
-    for (pair, y) in y.chunks_mut(8).enumerate() {
-        let first = pair.checked_mul(2)?;
-        // A last block without a partner is its own.
-        let blocks = if y.len() > 4 {
-            [first, first + 1]
-        } else {
-            [first; 2]
+/// Eight channels at a time, with their multipliers made ready just for them.
+#[inline(never)]
+fn eights(quad: &Quad<'_>, output: &Output, x: &[i8], y: &mut [i8]) -> Option<()> {
+    for (eight, y) in y.chunks_mut(8).enumerate() {
+        let first = eight.checked_mul(8)?;
+        let quad = Quad {
+            weights: quad.weights.get(first.checked_mul(x.len())?..)?,
+            bias: quad.bias.get(first..)?,
+            multipliers: quad.multipliers.get(first..)?,
         };
-        let mut rows: [&[[i8; 4]]; 2] = [&[]; 2];
-        let mut sums = [[0; 4]; 2];
-        for ((row, sums), block) in rows.iter_mut().zip(&mut sums).zip(blocks) {
-            *row = weights.get(block.checked_mul(x.len())?..)?.get(..x.len())?;
-            *sums = *bias.get(block)?;
+        let constants = quad
+            .bias
+            .as_chunks()
+            .0
+            .iter()
+            .zip(quad.multipliers.as_chunks().0);
+        let mut scales = [Block::NONE; 2];
+        for (scale, (bias, multipliers)) in scales.iter_mut().zip(constants) {
+            *scale = Block::new(multipliers, bias, x.len(), output);
         }
-        tile::eight(rows, x, &mut sums)?;
-        let multipliers = quad.multipliers.get(first.checked_mul(4)?..)?;
-        for ((y, sum), m) in y.iter_mut().zip(sums.as_flattened()).zip(multipliers) {
-            *y = Scale::new(*m).requantize(*sum, *m, output);
-        }
+        let layer = Layer {
+            quad: &quad,
+            scales: Scales::Each(&scales),
+            output,
+            channels: y.len(),
+        };
+        tile::vector(&layer, x, y)?;
     }
     Some(())
 }

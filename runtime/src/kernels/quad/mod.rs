@@ -7,12 +7,13 @@
 
 mod conv;
 mod dense;
+mod portable;
 mod tile;
 
 pub use conv::conv_quad;
 pub use dense::dense_quad;
 #[cfg(kinglet_armv7m)]
-pub(super) use tile::{Layer, Pair};
+pub(super) use tile::{Layer, Pairs, Scales};
 
 /// Weights, biases and multipliers in this form.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,7 @@ mod tests {
                 multipliers: multipliers.to_vec(),
             };
             packed.bias.resize(blocks * 4, 0);
-            packed.multipliers.resize(blocks * 4, 1.0);
+            packed.multipliers.resize(blocks * 4, 0.0);
             packed
         }
 

@@ -1,6 +1,6 @@
 //! Two pixels by four channels of quad weights: the inner loop of convolutions.
 
-use crate::kernels::quad::{Layer, Pair};
+use crate::kernels::quad::{Layer, Pairs, Scales};
 use crate::requantize::Output;
 use crate::requantize::fixed::Block;
 use core::arch::naked_asm;
@@ -20,10 +20,16 @@ struct Job {
     /// From the last activation of a line to the next line's `x`.
     jump: usize,
     lines: usize,
+    /// The next block's.
     bias: *const i32,
+    /// The next block's.
     scales: *const Block,
-    y: [*mut i8; 2],
-    blocks: usize,
+    /// The next block's.
+    y: *mut i8,
+    /// From the first pixel's results to the second one's.
+    gap: usize,
+    /// Channels that are left.
+    left: usize,
     /// Bytes of weights that a line's first round skips.
     skipped: usize,
     /// Bytes from biases to multipliers.
@@ -31,53 +37,55 @@ struct Job {
     output: *const Output,
     /// Bytes of activations of a line, with those skipped.
     rounded: usize,
+    /// Room for the lines that are left, and the last activation of this one.
+    line: [usize; 2],
+    /// One byte before the first weight.
     weights: *const i8,
+    all_bias: *const i32,
+    all_scales: *const Block,
+    channels: usize,
+    /// Pairs that are left.
+    pairs: usize,
+    /// From one pair's activations to the next one's.
+    step: usize,
+    /// From the end of a pair's first results to the next one's.
+    advance: usize,
 }
 
-/// Results of two pixels for `y0.len()` channels, those of whole blocks from block `first` on. They saturate to int8, and may
-/// or may not be within the output's bounds.
+/// Results of pairs of pixels, that saturate to int8 but may or may not be within the output's bounds.
 #[inline(always)]
-pub(in crate::kernels) fn pair(
-    layer: &Layer<'_>,
-    pair: &Pair<'_>,
-    first: usize,
-    y0: &mut [i8],
-    y1: &mut [i8],
-) -> Option<()> {
-    let (quad, shape) = (layer.quad, pair.shape);
+pub(in crate::kernels) fn pairs(layer: &Layer<'_>, pairs: &Pairs<'_>, y: &mut [i8]) -> Option<()> {
+    let (quad, shape) = (layer.quad, pairs.shape);
+    let Scales::Each(scales) = layer.scales else {
+        return None;
+    };
     let taps = shape.lines.checked_mul(shape.run)?;
-    let blocks = y0.len() / 4;
-    let reach = shape
-        .lines
+    let blocks = pairs.channels.div_ceil(4);
+    let advance = pairs.advance()?;
+    let end = pairs
+        .count
         .checked_sub(1)?
-        .checked_mul(shape.pitch)?
+        .checked_mul(pairs.step)?
+        .checked_add(shape.lines.checked_sub(1)?.checked_mul(shape.pitch)?)?
         .checked_add(shape.run)?;
-    let last = pair.x.len().checked_sub(reach)?;
-    let weights = quad
-        .weights
-        .as_chunks::<4>()
-        .0
-        .get(first.checked_mul(taps)?..)?;
-    let bias = quad.bias.as_chunks::<4>().0.get(first..)?;
-    let multipliers = quad.multipliers.as_chunks::<4>().0.get(first..)?;
-    let scales = layer.scales.get(first..)?;
+    let last = pairs.x.len().checked_sub(end)?;
+    let (weights, bias) = (
+        quad.weights.as_chunks::<4>().0,
+        quad.bias.as_chunks::<4>().0,
+    );
+    let multipliers = quad.multipliers.as_chunks::<4>().0;
     let enough = weights.len() >= blocks.checked_mul(taps)?
         && bias.len() >= blocks
         && multipliers.len() >= blocks
-        && scales.len() >= blocks;
-    let [a, b] = pair.at;
-    if !enough
-        || taps == 0
-        || blocks == 0
-        || y0.len() % 4 != 0
-        || y1.len() != y0.len()
-        || a > last
-        || b > last
-    {
+        && scales.len() >= blocks
+        && y.len() >= pairs.reach()?;
+    let [a, b] = pairs.at;
+    if !enough || taps == 0 || blocks == 0 || a > last || b > last {
         return None;
     }
     let skipped = shape.run.wrapping_neg() & 7;
-    let start = |at: usize| pair.x.as_ptr().wrapping_add(at);
+    let start = |at: usize| pairs.x.as_ptr().wrapping_add(at);
+    let bias = bias.as_ptr().cast::<i32>();
     let job = Job {
         half: 0,
         zero_point: layer.output.zero_point(),
@@ -86,22 +94,28 @@ pub(in crate::kernels) fn pair(
         line_last: start(a).wrapping_add(shape.run - 1),
         jump: shape.pitch.wrapping_sub(shape.run + skipped),
         lines: shape.lines,
-        bias: bias.as_ptr().cast(),
+        bias,
         scales: scales.as_ptr(),
-        y: [y0.as_mut_ptr(), y1.as_mut_ptr()],
-        blocks,
+        y: y.as_mut_ptr(),
+        gap: pairs.gap,
+        left: pairs.channels,
         skipped: 4 * skipped,
-        multipliers: multipliers
-            .as_ptr()
-            .addr()
-            .wrapping_sub(bias.as_ptr().addr()),
+        multipliers: multipliers.as_ptr().addr().wrapping_sub(bias.addr()),
         output: layer.output,
         rounded: shape.run + skipped,
+        line: [0; 2],
         weights: weights.as_ptr().cast::<i8>().wrapping_sub(1),
+        all_bias: bias,
+        all_scales: scales.as_ptr(),
+        channels: pairs.channels,
+        pairs: pairs.count,
+        step: pairs.step,
+        advance: advance.wrapping_sub(pairs.channels),
     };
-    // SAFETY: both pixels' lines lie in `x`, since they begin at `last` at most and reach `reach` bytes, and each is read from
-    // its first to its last byte, since its first round enters behind `skipped` taps. There are weights for `blocks ≥ 1` times
-    // `taps ≥ 1` taps, and biases, multipliers, scales and results for as many blocks. Words are aligned by their types.
+    // SAFETY: the lines of both pixels of all pairs lie in `x`, since those of the first pair begin at `last` at most and the last
+    // pair's reach `end` bytes further; each line is read from its first to its last byte, since its first round enters
+    // behind `skipped` taps. There are weights for `blocks ≥ 1` times `taps ≥ 1` taps, and biases, multipliers and scales for as
+    // many blocks. All results lie in `y`. Words are aligned by their types.
     unsafe { tile(&job) };
     Some(())
 }
@@ -148,79 +162,17 @@ macro_rules! tap {
     };
 }
 
-/// Requantises a channel's sums of both pixels.
-macro_rules! round {
-    ($sum0:literal, $sum1:literal, $slow0:literal, $slow1:literal, $back0:literal, $back1:literal) => {
-        concat!(
-            "ldr r3, [lr], #4\n",
-            "ldrd r0, r1, [sp]\n",
-            "smlal r0, r1, ",
-            $sum0,
-            ", r3\n",
-            "cmp r0, r12\n",
-            "bls.w ",
-            $slow0,
-            "f\n",
-            $back0,
-            ":\n",
-            "ssat ",
-            $sum0,
-            ", #8, r1\n",
-            "ldrd r0, r1, [sp]\n",
-            "smlal r0, r1, ",
-            $sum1,
-            ", r3\n",
-            "cmp r0, r12\n",
-            "bls.w ",
-            $slow1,
-            "f\n",
-            $back1,
-            ":\n",
-            "ssat ",
-            $sum1,
-            ", #8, r1\n",
-        )
-    };
-}
-
-/// Calls [`exact`] for `sum`, of the channel whose multiplier is `at` bytes from the next block's.
-macro_rules! slow {
-    ($slow:literal, $sum:literal, $at:literal, $back:literal) => {
-        concat!(
-            $slow,
-            ":\n",
-            "push {{r2, r3, r12, lr}}\n",
-            "mov r0, ",
-            $sum,
-            "\n",
-            "ldr r1, [sp, #48]\n",
-            "ldr r2, [sp, #72]\n",
-            "add r1, r2\n",
-            "ldr r1, [r1, #-",
-            $at,
-            "]\n",
-            "ldr r2, [sp, #76]\n",
-            "bl {exact}\n",
-            "mov r1, r0\n",
-            "pop {{r2, r3, r12, lr}}\n",
-            "b ",
-            $back,
-            "b\n",
-        )
-    };
-}
-
-/// The loop. For each block of four channels: sums from the biases, the products of all lines, requantisation.
+/// The loop. For each pair and block of four channels: sums from the biases, the products of all lines, requantisation.
 ///
 /// Body, 8 multiplications: six loads and eight `MLA`: 14 instructions, 1.75 a multiplication, and 3/64 for the loop every 8 taps.
-/// A block costs 80 instructions more, ten a result, and 13 for each line but the first.
+/// A block costs 84 instructions more, 10.5 a result, and 13 for each line but the first; a pair 19.
 ///
 /// r0, r1 activations' addresses; r3, r12 activations; r2 weights' address; lr a weight; r4–r11 sums, those of a channel side by side.
 #[unsafe(naked)]
 unsafe extern "C" fn tile(job: &Job) {
     naked_asm!(
         "push {{r4-r11, lr}}",
-        "sub sp, #76",
+        "sub sp, #108",
         "mov r10, sp",
         "ldmia r0!, {{r1-r9}}",
         "adr.w r11, 3f",
@@ -228,8 +180,10 @@ unsafe extern "C" fn tile(job: &Job) {
         "orr r5, r5, #1",
         "stmia r10!, {{r1-r9}}",
         "ldmia r0!, {{r1-r9}}",
+        "stmia r10!, {{r1-r9}}",
+        "ldmia r0!, {{r1-r8}}",
         "stmia r10!, {{r1-r8}}",
-        "mov r2, r9",
+        "ldr r2, [sp, #76]",
         // A block.
         "2:",
         "ldr r3, [sp, #32]",
@@ -237,8 +191,7 @@ unsafe extern "C" fn tile(job: &Job) {
         "ldr r1, [sp, #20]",
         "ldr lr, [sp, #52]",
         "ldmia r3!, {{r4, r6, r8, r10}}",
-        "str r0, [sp, #68]",
-        "str r1, [sp, #72]",
+        "strd r0, r1, [sp, #68]",
         "str r3, [sp, #32]",
         "ldrd r0, r1, [sp, #8]",
         "sub r2, lr",
@@ -279,35 +232,79 @@ unsafe extern "C" fn tile(job: &Job) {
         "ldr lr, [sp, #36]",
         "ldmia.w lr!, {{r0, r12}}",
         "str r0, [sp]",
-        round!("r4", "r5", "20", "21", "30", "31"),
-        round!("r6", "r7", "22", "23", "32", "33"),
-        round!("r8", "r9", "24", "25", "34", "35"),
-        round!("r10", "r11", "26", "27", "36", "37"),
+        "ldr r3, [lr], #4",
+        requantize!("r4", "20", "30"),
+        requantize!("r5", "21", "31"),
+        "ldr r3, [lr], #4",
+        requantize!("r6", "22", "32"),
+        requantize!("r7", "23", "33"),
+        "ldr r3, [lr], #4",
+        requantize!("r8", "24", "34"),
+        requantize!("r9", "25", "35"),
+        "ldr r3, [lr], #4",
+        requantize!("r10", "26", "36"),
+        requantize!("r11", "27", "37"),
         "ldrd r0, r1, [sp, #40]",
         "ldr r3, [sp, #48]",
         "str lr, [sp, #36]",
+        "subs r3, #4",
+        "blt 6f",
+        "strb r5, [r0, r1]",
         "strb r4, [r0], #1",
+        "strb r7, [r0, r1]",
         "strb r6, [r0], #1",
+        "strb r9, [r0, r1]",
         "strb r8, [r0], #1",
+        "strb r11, [r0, r1]",
         "strb r10, [r0], #1",
-        "strb r5, [r1], #1",
-        "strb r7, [r1], #1",
-        "strb r9, [r1], #1",
-        "strb r11, [r1], #1",
-        "strd r0, r1, [sp, #40]",
-        "subs r3, #1",
         "str r3, [sp, #48]",
+        "str r0, [sp, #40]",
         "bne.w 2b",
-        "add sp, #76",
+        // The next pair.
+        "5:",
+        "ldr r3, [sp, #92]",
+        "subs r3, #1",
+        "beq 8f",
+        "str r3, [sp, #92]",
+        "ldrd r6, r3, [sp, #96]",
+        "ldrd r4, r5, [sp, #8]",
+        "ldr r1, [sp, #20]",
+        "add r0, r3",
+        "add r4, r6",
+        "add r5, r6",
+        "add r1, r6",
+        "str r0, [sp, #40]",
+        "strd r4, r5, [sp, #8]",
+        "str r1, [sp, #20]",
+        "add r3, sp, #76",
+        "ldmia r3, {{r2, r4, r5, r6}}",
+        "strd r4, r5, [sp, #32]",
+        "str r6, [sp, #48]",
+        "b.w 2b",
+        // The last one to three channels.
+        "6:",
+        "strb r5, [r0, r1]",
+        "strb r4, [r0], #1",
+        "cmn r3, #2",
+        "blt 7f",
+        "strb r7, [r0, r1]",
+        "strb r6, [r0], #1",
+        "beq 7f",
+        "strb r9, [r0, r1]",
+        "strb r8, [r0], #1",
+        "7:",
+        "b 5b",
+        "8:",
+        "add sp, #108",
         "pop {{r4-r11, pc}}",
-        slow!("20", "r4", "16", "30"),
-        slow!("21", "r5", "16", "31"),
-        slow!("22", "r6", "12", "32"),
-        slow!("23", "r7", "12", "33"),
-        slow!("24", "r8", "8", "34"),
-        slow!("25", "r9", "8", "35"),
-        slow!("26", "r10", "4", "36"),
-        slow!("27", "r11", "4", "37"),
+        slow!("20", "r4", "30", "16", ["32", "56", "60"]),
+        slow!("21", "r5", "31", "16", ["32", "56", "60"]),
+        slow!("22", "r6", "32", "12", ["32", "56", "60"]),
+        slow!("23", "r7", "33", "12", ["32", "56", "60"]),
+        slow!("24", "r8", "34", "8", ["32", "56", "60"]),
+        slow!("25", "r9", "35", "8", ["32", "56", "60"]),
+        slow!("26", "r10", "36", "4", ["32", "56", "60"]),
+        slow!("27", "r11", "37", "4", ["32", "56", "60"]),
         exact = sym super::exact,
     )
 }
