@@ -2,12 +2,14 @@
 
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
+use crate::kernels::helium::{self, Helium};
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
 use crate::kernels::split::Split;
 use crate::kernels::{self, Arithmetic, Average, DepthwiseLanes, Float, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
+use core::num::NonZeroUsize;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes as elements; `None` when length or alignment do not fit.
@@ -50,6 +52,18 @@ pub(crate) fn execute<const OPS: u64>(
         O::ConvAddI8Quad if linked(O::ConvAddI8Quad) => {
             let p = step.parameters::<format::ConvAddI8>()?;
             conv_quad(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::ConvI8Helium if linked(O::ConvI8Helium) => {
+            let p = step.parameters::<format::ConvI8>()?;
+            conv_helium(step, p, None, data, arena)
+        }
+        O::ConvAddI8Helium if linked(O::ConvAddI8Helium) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_helium(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::DepthwiseI8Helium if linked(O::DepthwiseI8Helium) => depthwise_helium(step, data, arena),
+        O::FullyConnectedI8Helium if linked(O::FullyConnectedI8Helium) => {
+            dense_helium(step, data, arena)
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
@@ -240,6 +254,54 @@ fn quad<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Opt
         bias: typed(part(data, bias)?)?,
         multipliers: typed(part(data, multipliers)?)?,
     })
+}
+
+fn conv_helium(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let g = Geometry::new(&p.window)?;
+    let [kernel_h, kernel_w] = g.kernel;
+    let weights = Helium {
+        blocks: part(data, p.weights)?,
+        window: [kernel_h, kernel_w, g.input[2]],
+    };
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    kernels::conv_helium(&g, &weights, &p.int8, residual, &mut io, scratch)
+}
+
+fn depthwise_helium(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::ConvI8>()?;
+    let weights = helium::Depthwise {
+        weights: typed(part(data, p.weights)?)?,
+        bias: typed(part(data, p.bias)?)?,
+        multipliers: typed(part(data, p.multipliers)?)?,
+        int8: &p.int8,
+    };
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let g = Geometry::new(&p.window)?;
+    kernels::depthwise_helium(&g, &weights, &mut io, scratch)
+}
+
+fn dense_helium(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedI8>()?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    let weights = Helium {
+        blocks: part(data, p.weights)?,
+        window: [
+            NonZeroUsize::MIN,
+            NonZeroUsize::MIN,
+            NonZeroUsize::new(inputs)?,
+        ],
+    };
+    let (io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    let Io::Apart { x, y } = io else {
+        return None;
+    };
+    kernels::dense_helium([inputs, outputs], &weights, &p.int8, x, y, scratch)
 }
 
 #[inline(always)]

@@ -589,6 +589,14 @@ op_codes! {
     ConvAddI8Quad = 42, "conv2d and add int8, quad weights";
     /// As `DepthwiseI8`, in place if need be: see [`crate::kernels::planes`].
     DepthwiseI8Planes = 46, "depthwise int8 by planes";
+    /// As `ConvI8`, one group, weights, biases and multipliers in blocks for Helium: see [`crate::kernels::helium`].
+    ConvI8Helium = 43, "conv2d int8, Helium weights";
+    /// [`ConvAddI8`], weights as for `ConvI8Helium`.
+    ConvAddI8Helium = 44, "conv2d and add int8, Helium weights";
+    /// As `FullyConnectedI8`, weights, biases and multipliers as for `ConvI8Helium`.
+    FullyConnectedI8Helium = 45, "fully connected int8, Helium weights";
+    /// As `DepthwiseI8`, 3×3, weights as [`crate::kernels::helium`] says.
+    DepthwiseI8Helium = 47, "depthwise int8, Helium weights";
     /// [`Blocks`]: blocks at their distances in the input to the output, a slice of a tensor.
     Take = 49, "take";
 }

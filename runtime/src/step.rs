@@ -3,6 +3,7 @@
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::Geometry;
+use crate::kernels::helium;
 use crate::kernels::scratch::{self, Form};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -69,15 +70,22 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size().into()))
             }
-            O::ConvI8Split | O::ConvI8Quad => {
+            O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * one_group(&p.window))
             }
-            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad => {
+            O::DepthwiseI8Helium => {
+                let p = self.parameters::<format::ConvI8>();
+                p.map(|p| {
+                    let weights = conv_weights(&p.window, p.groups.get()).unwrap_or(0);
+                    pixels(&p.window) * u64::from(weights)
+                })
+            }
+            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium => {
                 let p = self.parameters::<format::ConvAddI8>();
                 p.map(|p| pixels(&p.conv.window) * one_group(&p.conv.window))
             }
-            O::FullyConnectedI8Split | O::FullyConnectedI8Quad => {
+            O::FullyConnectedI8Split | O::FullyConnectedI8Quad | O::FullyConnectedI8Helium => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
                     p.shape
@@ -121,10 +129,20 @@ impl<'p> Step<'p> {
         ]) {
             let p = self.record::<format::ConvI8>()?;
             self.conv_i8(limits, p, false)
-        } else if self.is::<OPS>(&[O::ConvI8Split, O::ConvI8Quad]) {
+        } else if self.is::<OPS>(&[
+            O::ConvI8Split,
+            O::ConvI8Quad,
+            O::ConvI8Helium,
+            O::DepthwiseI8Helium,
+        ]) {
             let p = self.record::<format::ConvI8>()?;
             self.conv_i8(limits, p, false)
-        } else if self.is::<OPS>(&[O::ConvAddI8, O::ConvAddI8Split, O::ConvAddI8Quad]) {
+        } else if self.is::<OPS>(&[
+            O::ConvAddI8,
+            O::ConvAddI8Split,
+            O::ConvAddI8Quad,
+            O::ConvAddI8Helium,
+        ]) {
             let p = self.record::<format::ConvAddI8>()?;
             self.conv_i8(limits, &p.conv, true)?;
             int8(&p.residual.int8)
@@ -142,7 +160,11 @@ impl<'p> Step<'p> {
             limits.constant(p.weights, product(&p.shape[1..])?, self.weight_size())?;
             limits.constant(p.bias, p.shape[2].get(), 4)?;
             limits.constant(p.multipliers, p.shape[2].get(), 4)
-        } else if self.is::<OPS>(&[O::FullyConnectedI8Split, O::FullyConnectedI8Quad]) {
+        } else if self.is::<OPS>(&[
+            O::FullyConnectedI8Split,
+            O::FullyConnectedI8Quad,
+            O::FullyConnectedI8Helium,
+        ]) {
             let p = self.record::<format::FullyConnectedI8>()?;
             self.operands(limits, 1, 1, Sharing::Nothing)?;
             self.dense(&p.shape, 1)?;
@@ -153,7 +175,7 @@ impl<'p> Step<'p> {
                 [inputs, outputs],
                 [p.weights, p.bias, p.multipliers],
             )?;
-            let needed = scratch::dense(self.form(), inputs as usize);
+            let needed = scratch::dense(self.form(), inputs as usize, outputs as usize);
             self.scratch(limits, p.scratch, needed)
         } else if self.is::<OPS>(&[O::FullyConnectedF32]) {
             let p = self.record::<format::FullyConnectedF32>()?;
@@ -270,7 +292,18 @@ impl<'p> Step<'p> {
         let channels = p.window.output[2].get();
         let weights = conv_weights(&p.window, p.groups.get())?;
         let form = self.form();
-        if form == Form::Plain {
+        let geometry = Geometry::new(&p.window).ok_or(StepError::Parameter)?;
+        let by_rows = matches!(
+            self.code,
+            OpCode::DepthwiseI8Planes | OpCode::DepthwiseI8Helium
+        );
+        if self.code == OpCode::DepthwiseI8Helium {
+            let len = helium::depthwise_len(channels as usize).ok_or(StepError::Parameter)?;
+            let len = u32::try_from(len).map_err(|_| StepError::Parameter)?;
+            limits.constant(p.weights, len / 4, 4)?;
+            limits.constant(p.bias, channels, 4)?;
+            limits.constant(p.multipliers, channels, 4)?;
+        } else if form == Form::Plain {
             limits.constant(p.weights, weights, self.weight_size())?;
             limits.constant(p.bias, channels, 4)?;
             limits.constant(p.multipliers, channels, 4)?;
@@ -278,23 +311,27 @@ impl<'p> Step<'p> {
             let taps = weights.checked_div(channels).ok_or(StepError::Parameter)?;
             self.packed(limits, [taps, channels], [p.weights, p.bias, p.multipliers])?;
         }
-        let geometry = Geometry::new(&p.window).ok_or(StepError::Parameter)?;
-        let planes = self.code == OpCode::DepthwiseI8Planes;
-        let needed = if planes {
-            scratch::depthwise(&geometry)
+        let needed = if by_rows {
+            scratch::depthwise(form, &geometry)
         } else {
             scratch::conv(form, &geometry, adds)
         };
-        let plain = form == Form::Plain && !adds && !planes;
+        let plain = form == Form::Plain && !adds && !by_rows;
         if plain && p.scratch.len.get() == 0 {
             return self.operands(limits, 1, 1, Sharing::Nothing);
         }
-        if !planes && p.groups.get() != 1 || self.weight_size() != 1 {
+        if !by_rows && p.groups.get() != 1 || self.weight_size() != 1 {
             return Err(StepError::Parameter);
         }
-        let sharing = match (planes, geometry.pointwise(), adds) {
-            (true, _, _) | (_, true, false) => Sharing::Start,
-            _ => Sharing::Nothing,
+        let in_place = if by_rows {
+            scratch::depthwise_in_place(form, &geometry)
+        } else {
+            geometry.pointwise() && !adds
+        };
+        let sharing = if in_place {
+            Sharing::Start
+        } else {
+            Sharing::Nothing
         };
         self.operands(limits, 1, 1, sharing)?;
         self.scratch(limits, p.scratch, needed)
@@ -303,6 +340,16 @@ impl<'p> Step<'p> {
     /// Packed weights of `[taps, channels]`, biases and multipliers.
     fn packed(&self, limits: &Limits, [taps, channels]: [u32; 2], spans: [Span; 3]) -> Check {
         let [weights, bias, multipliers] = spans;
+        if self.form() == Form::Helium {
+            let len = helium::layer_len(taps as usize, channels as usize);
+            let len = len.and_then(|len| u32::try_from(len).ok());
+            limits.constant(weights, len.ok_or(StepError::Parameter)? / 4, 4)?;
+            // Biases and multipliers are among the weights.
+            return match [bias, multipliers] == [Span::new(0, 0); 2] {
+                true => Ok(()),
+                false => Err(StepError::Length),
+            };
+        }
         let filled = |n: u32| n.checked_next_multiple_of(4).ok_or(StepError::Parameter);
         let channels = filled(channels)?;
         let (taps, size) = match self.form() {
@@ -321,6 +368,10 @@ impl<'p> Step<'p> {
         match self.code {
             O::ConvI8Split | O::ConvAddI8Split | O::FullyConnectedI8Split => Form::Split,
             O::ConvI8Quad | O::ConvAddI8Quad | O::FullyConnectedI8Quad => Form::Quad,
+            O::ConvI8Helium
+            | O::ConvAddI8Helium
+            | O::FullyConnectedI8Helium
+            | O::DepthwiseI8Helium => Form::Helium,
             _ => Form::Plain,
         }
     }
@@ -364,6 +415,7 @@ impl<'p> Step<'p> {
             self.code,
             OpCode::DepthwiseI8
                 | OpCode::DepthwiseI8Planes
+                | OpCode::DepthwiseI8Helium
                 | OpCode::DepthwiseI8W16
                 | OpCode::DepthwiseF32
         );

@@ -9,7 +9,7 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 5] = [
+const FIXTURES: [(&str, &[u8]); 6] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     (
         "int8 patches",
@@ -17,6 +17,10 @@ const FIXTURES: [(&str, &[u8]); 5] = [
     ),
     ("int8 split", include_bytes!("fixtures/int8_split.kinglet")),
     ("int8 quad", include_bytes!("fixtures/int8_quad.kinglet")),
+    (
+        "int8 helium",
+        include_bytes!("fixtures/int8_helium.kinglet"),
+    ),
     ("float", include_bytes!("fixtures/float.kinglet")),
 ];
 

@@ -5,4 +5,5 @@ pub mod networks;
 pub mod performance;
 pub mod random;
 pub mod random_network;
+pub mod wide_network;
 pub mod zoo;

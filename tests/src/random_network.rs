@@ -166,7 +166,7 @@ fn any(b: &mut Builder, x: ValueId, live: &[ValueId]) -> Option<ValueId> {
     }
 }
 
-fn clamp(random: &mut Random) -> Clamp {
+pub(crate) fn clamp(random: &mut Random) -> Clamp {
     random.pick(&[
         Clamp::NONE,
         Clamp::RELU,
@@ -183,7 +183,12 @@ fn clamp(random: &mut Random) -> Clamp {
 }
 
 /// A value for sums of `count` products of `x` with weights, in a quantisation that uses most of its range.
-fn sum_of_products(b: &mut Builder, x: ValueId, count: usize, shape: &[usize]) -> ValueId {
+pub(crate) fn sum_of_products(
+    b: &mut Builder,
+    x: ValueId,
+    count: usize,
+    shape: &[usize],
+) -> ValueId {
     let spread = b.scale(x).0 * 0.005 * 74.0 * 74.0 * (count as f32).sqrt();
     let zero = b.random.between(0, 60) as i32 - 30;
     let scale = spread * (0.8 + 0.2 * b.random.real()) / 50.0;
@@ -191,7 +196,7 @@ fn sum_of_products(b: &mut Builder, x: ValueId, count: usize, shape: &[usize]) -
 }
 
 /// A window that fits a plane, and the plane it leaves.
-fn random_window(
+pub(crate) fn random_window(
     random: &mut Random,
     [h, w]: [usize; 2],
     dilate: bool,

@@ -7,8 +7,10 @@ use kinglet_export::host::Runner;
 use kinglet_tests::networks::{classifier, everything};
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::wide_network::wide_network;
 
 const NETWORKS: u64 = 600;
+const WIDE_NETWORKS: u64 = 150;
 
 const TARGETS: [Target; 7] = [
     Target::CortexM0,
@@ -56,7 +58,7 @@ fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 2]
                 .filter(|s| s.operator.contains(what))
                 .count()
         };
-        seen[0] += count("split") + count("quad");
+        seen[0] += count("split") + count("quad") + count("Helium");
         seen[1] += count("and add");
         assert_eq!(plan.macs(), host.macs(), "{name} for {target:?}");
     }
@@ -83,6 +85,13 @@ fn every_target_s_plan_gives_the_same_bytes() {
         add(same_everywhere(
             &format!("network {seed}"),
             &graph,
+            &mut random,
+        ));
+    }
+    for seed in 0..WIDE_NETWORKS {
+        add(same_everywhere(
+            &format!("wide network {seed}"),
+            &wide_network(seed),
             &mut random,
         ));
     }

@@ -111,7 +111,16 @@ impl Chooser<'_> {
         let scratch_of = |form| geometry.as_ref().and_then(|g| scratch::conv(form, g, adds));
         if patches && groups == 1 {
             let form = self.target.form();
-            let packed = packing::pack(form, &weights, &bias, &multipliers);
+            let packed = match form {
+                // Taps by columns.
+                Form::Helium => packing::pack(
+                    form,
+                    &transpose_data(&self.weights()?, shape, &[0, 3, 2, 1]),
+                    &bias,
+                    &multipliers,
+                ),
+                _ => packing::pack(form, &weights, &bias, &multipliers),
+            };
             let form = if packed.is_some() { form } else { Form::Plain };
             let code = match (form, adds) {
                 (Form::Plain, false) => OpCode::ConvI8,
@@ -120,6 +129,8 @@ impl Chooser<'_> {
                 (Form::Split, true) => OpCode::ConvAddI8Split,
                 (Form::Quad, false) => OpCode::ConvI8Quad,
                 (Form::Quad, true) => OpCode::ConvAddI8Quad,
+                (Form::Helium, false) => OpCode::ConvI8Helium,
+                (Form::Helium, true) => OpCode::ConvAddI8Helium,
             };
             return Ok(Layer {
                 code,
@@ -131,21 +142,33 @@ impl Chooser<'_> {
                 },
             });
         }
-        let rows = geometry.as_ref().and_then(scratch::depthwise);
-        let rows = rows.filter(|_| patches && depthwise);
+        let fits = |form| geometry.as_ref().and_then(|g| scratch::depthwise(form, g));
+        let form = match self.target.form() {
+            Form::Helium if fits(Form::Helium).is_some() => Form::Helium,
+            _ => Form::Plain,
+        };
+        let rows = fits(form).filter(|_| patches && depthwise);
+        let packed = match form {
+            Form::Helium if rows.is_some() => {
+                packing::pack_depthwise(&self.weights()?, &bias, &multipliers)
+            }
+            _ => None,
+        };
         Ok(Layer {
             code: match (depthwise, narrow) {
-                (true, true) if rows.is_some() => OpCode::DepthwiseI8Planes,
                 (false, true) => OpCode::ConvI8,
                 (false, false) => OpCode::ConvI8W16,
+                (true, true) if packed.is_some() => OpCode::DepthwiseI8Helium,
+                (true, true) if rows.is_some() => OpCode::DepthwiseI8Planes,
                 (true, true) => OpCode::DepthwiseI8,
                 (true, false) => OpCode::DepthwiseI8W16,
             },
             int8,
-            constants: plain(weights, bias, multipliers),
+            constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
             needs: Needs {
                 scratch: rows.unwrap_or(0),
-                in_place: rows.is_some(),
+                in_place: rows.is_some()
+                    && geometry.is_some_and(|g| scratch::depthwise_in_place(form, &g)),
             },
         })
     }
@@ -174,13 +197,14 @@ impl Chooser<'_> {
             code: match (form, narrow) {
                 (Form::Split, _) => OpCode::FullyConnectedI8Split,
                 (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
+                (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
                 (Form::Plain, true) => OpCode::FullyConnectedI8,
                 (Form::Plain, false) => OpCode::FullyConnectedI8W16,
             },
             int8,
             constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
             needs: Needs {
-                scratch: scratch::dense(form, inputs).unwrap_or(0),
+                scratch: scratch::dense(form, inputs, outputs).unwrap_or(0),
                 in_place: false,
             },
         })

@@ -58,7 +58,8 @@ impl Target {
     /// How int8 layers' weights are stored.
     fn form(self) -> Form {
         match self {
-            Target::Host | Target::CortexM55 => Form::Plain,
+            Target::Host => Form::Plain,
+            Target::CortexM55 => Form::Helium,
             Target::CortexM4f | Target::CortexM7 | Target::CortexM33 => Form::Split,
             Target::CortexM0 | Target::CortexM3 | Target::Riscv32imc => Form::Quad,
         }

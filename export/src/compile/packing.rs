@@ -1,5 +1,6 @@
 //! Weights of int8 layers in the order that a target's kernels read them.
 
+use kinglet::kernels::helium;
 use kinglet::kernels::scratch::Form;
 
 /// An int8 layer's constants, ready for the data section.
@@ -52,6 +53,30 @@ pub(super) fn pack(
                     .collect(),
             })
         }
+        Form::Helium => {
+            let mut packed = Vec::with_capacity(helium::layer_len(taps, channels)?);
+            for block in (0..blocks).rev() {
+                let words = |f: &dyn Fn(usize) -> [u8; 4]| {
+                    let words = (0..helium::CHANNELS).flat_map(|c| f(block * 4 + c));
+                    words.map(|b| b as i8).collect::<Vec<_>>()
+                };
+                packed.extend(words(&|c| filled(c).to_le_bytes()));
+                for group in 0..taps.div_ceil(helium::TAPS) {
+                    for c in 0..helium::CHANNELS {
+                        for tap in 0..helium::TAPS {
+                            let w = at(block * 4 + c, group * helium::TAPS + tap);
+                            packed.push(i8::try_from(w).ok()?);
+                        }
+                    }
+                }
+                packed.extend(words(&|c| factor(c).to_le_bytes()));
+            }
+            Some(Packed {
+                weights: Weights::I8(packed),
+                bias: Vec::new(),
+                multipliers: Vec::new(),
+            })
+        }
         Form::Split => {
             let mut packed = Vec::with_capacity(blocks * taps.next_multiple_of(4) * 2);
             for block in 0..blocks {
@@ -90,6 +115,25 @@ pub(super) fn pack(
             })
         }
     }
+}
+
+/// Packs 3×3 depthwise `weights` `[channels][3][3]` for Helium; `None` when they do not fit bytes.
+pub(super) fn pack_depthwise(weights: &[i16], bias: &[i32], multipliers: &[f32]) -> Option<Packed> {
+    let mut packed = vec![0; 4];
+    for kernel in weights.as_chunks::<9>().0 {
+        for column in 0..4 {
+            for row in 0..4 {
+                let inside = column < 3 && row < 3;
+                let w = if inside { kernel[row * 3 + column] } else { 0 };
+                packed.push(i8::try_from(w).ok()?);
+            }
+        }
+    }
+    Some(Packed {
+        weights: Weights::I8(packed),
+        bias: bias.to_vec(),
+        multipliers: multipliers.to_vec(),
+    })
 }
 
 /// Whether the accumulator of `channel`, the upper one of its pair, stays within 24 bits, so that its sum can be split off.

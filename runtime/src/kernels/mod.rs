@@ -8,8 +8,11 @@ mod conv;
 #[cfg(kinglet_dsp)]
 mod dsp;
 mod elementwise;
+pub mod helium;
 mod io;
 mod movement;
+#[cfg(kinglet_mve)]
+mod mve;
 pub mod patch;
 pub mod planes;
 mod pool;
@@ -30,8 +33,12 @@ pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
+#[cfg(not(kinglet_mve))]
+pub use helium::{conv_helium, dense_helium, depthwise_helium};
 pub use io::Io;
 pub use movement::{pad, place, take, transpose};
+#[cfg(kinglet_mve)]
+pub use mve::{conv_helium, dense_helium, depthwise_helium};
 #[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
 pub use planes::Portable as DepthwiseLanes;
 pub use pool::{Average, average_pool, average_pool_i8, max_pool};

@@ -381,7 +381,7 @@ mod tests {
         #[test]
         fn planes_give_the_bytes_of_the_definition(case in depthwise_cases(), seed: u64, zero in -128i32..=127) {
             let g = case.geometry();
-            let Some(len) = scratch::depthwise(&g) else { return Ok(()) };
+            let Some(len) = scratch::depthwise(scratch::Form::Plain, &g) else { return Ok(()) };
             let x = bytes(seed, case.input_len());
             let weights = bytes(seed ^ 1, case.weight_len());
             let bias: Vec<i32> = bytes(seed ^ 2, case.out_c).iter().map(|&b| i32::from(b) * 40).collect();

@@ -1,6 +1,6 @@
 //! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
 
-use super::Geometry;
+use super::{Geometry, helium};
 use crate::requantize::fixed::Block;
 
 /// How an int8 layer's weights are stored.
@@ -12,6 +12,8 @@ pub enum Form {
     Split,
     /// See [`super::quad`].
     Quad,
+    /// See [`super::helium`].
+    Helium,
 }
 
 /// Bytes for a convolution with weights of `form`, whose results are added to a residual or not. `None` when the
@@ -34,6 +36,7 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
             let patches = taps.checked_next_multiple_of(4)?.checked_mul(2)?;
             patches.checked_add(blocks.checked_mul(size_of::<Block>())?)?
         }
+        Form::Helium => return helium::conv_scratch(g, adds),
     };
     let results = if adds {
         g.output[2].get().checked_mul(2)?
@@ -43,17 +46,26 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
     patch.checked_add(results)?.checked_next_multiple_of(4)
 }
 
-/// Bytes for a depthwise convolution by planes; `None` where it cannot run so, and then it can neither have scratch nor run
-/// in place. See [`super::planes`].
-pub fn depthwise(g: &Geometry) -> Option<usize> {
-    super::planes::Planes::new(g)?.bytes()
+/// Bytes for a depthwise convolution with weights of `form`, by planes or as Helium does it; `None` where it cannot run so, and
+/// then it can neither have scratch nor run in place. See [`super::planes`], [`super::helium`].
+pub fn depthwise(form: Form, g: &Geometry) -> Option<usize> {
+    match form {
+        Form::Helium => helium::depthwise_scratch(g),
+        _ => super::planes::Planes::new(g)?.bytes(),
+    }
 }
 
-/// Bytes for a fully connected layer with rows of `inputs` elements.
-pub fn dense(form: Form, inputs: usize) -> Option<usize> {
+/// Whether a depthwise convolution with scratch may write where it reads.
+pub fn depthwise_in_place(form: Form, g: &Geometry) -> bool {
+    form != Form::Helium || helium::depthwise_in_place(g)
+}
+
+/// Bytes for a fully connected layer with rows of `inputs` and `outputs` elements.
+pub fn dense(form: Form, inputs: usize, outputs: usize) -> Option<usize> {
     match form {
         // Rows are read in words.
         Form::Split if !inputs.is_multiple_of(4) => inputs.checked_next_multiple_of(4),
+        Form::Helium => helium::dense_scratch(inputs, outputs),
         _ => Some(0),
     }
 }

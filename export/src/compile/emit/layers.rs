@@ -16,9 +16,13 @@ impl<'g> Emitter<'g> {
             Weights::I8(weights) => self.image.data(weights),
             Weights::I16(weights) => self.image.data(weights),
         };
-        let bias = self.image.data(&layer.constants.bias);
-        let multipliers = self.image.data(&layer.constants.multipliers);
         let nothing = Span::new(0, 0);
+        let (mut bias, mut multipliers) = (nothing, nothing);
+        // Some forms have them among the weights.
+        if !layer.constants.bias.is_empty() {
+            bias = self.image.data(&layer.constants.bias);
+            multipliers = self.image.data(&layer.constants.multipliers);
+        }
         let scratch = self.scratch.get(&t).copied().unwrap_or(nothing);
         let Op::Conv2d { window, groups, .. } = &node.op else {
             let parameters = format::FullyConnectedI8 {
