@@ -126,10 +126,6 @@ impl<'p> Step<'p> {
             O::DepthwiseI8Planes,
             O::ConvI8W16,
             O::DepthwiseI8W16,
-        ]) {
-            let p = self.record::<format::ConvI8>()?;
-            self.conv_i8(limits, p, false)
-        } else if self.is::<OPS>(&[
             O::ConvI8Split,
             O::ConvI8Quad,
             O::ConvI8Helium,
