@@ -1,6 +1,7 @@
 //! Convolution, depthwise convolution and fully connected layers, int8 and f32 from the same loops.
 
 use super::Geometry;
+use super::parts::{parts, parts_mut};
 use crate::requantize::Output;
 use core::num::NonZeroUsize;
 
@@ -173,10 +174,8 @@ pub fn conv<A: Arithmetic>(
                 let pixel = pixels.next()?;
                 // A whole kernel line is one run of memory when nothing lies between its taps.
                 let run = (groups.get() == 1 && g.dilation[1].get() == 1) || kernel_w.get() == 1;
-                for (channel, (y, w)) in pixel
-                    .iter_mut()
-                    .zip(a.weights().chunks_exact(filter.get()))
-                    .enumerate()
+                for (channel, (y, w)) in
+                    pixel.iter_mut().zip(parts(a.weights(), filter)).enumerate()
                 {
                     let first = channel / channels_per_group * depth.get();
                     let mut sum = a.start(channel)?;
@@ -293,15 +292,8 @@ pub fn dense<A: Arithmetic>(
     y: &mut [A::Element],
 ) -> Option<()> {
     let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
-    for (x, y) in x
-        .chunks_exact(inputs.get())
-        .zip(y.chunks_exact_mut(outputs.get()))
-    {
-        for (channel, (y, w)) in y
-            .iter_mut()
-            .zip(a.weights().chunks_exact(inputs.get()))
-            .enumerate()
-        {
+    for (x, y) in parts(x, inputs).zip(parts_mut(y, outputs)) {
+        for (channel, (y, w)) in y.iter_mut().zip(parts(a.weights(), inputs)).enumerate() {
             *y = a.finish(channel, dot(a, a.start(channel)?, x, w))?;
         }
     }

@@ -1,7 +1,9 @@
 //! Element-wise kernels. Those with one result per operand element work in place: the session copies the first operand
 //! to the output before, unless the plan already has them in one place.
 
+use super::parts::parts_mut;
 use crate::requantize::{Multiplier, Output};
+use core::num::NonZeroUsize;
 
 /// `x` within `min ..= max`; NaN becomes `min`.
 #[inline(always)]
@@ -42,15 +44,14 @@ pub fn unary_f32(y: &mut [f32], f: impl Fn(f32) -> f32) {
 #[inline(always)]
 fn broadcast<T: Copy>(y: &mut [T], b: &[T], repeat: usize, f: impl Fn(T, T) -> T) -> Option<()> {
     let period = b.len().checked_mul(repeat).filter(|&n| n > 0)?;
-    // Follows from the period; the compiler does not see it, and would keep the panic for chunks of length 0.
-    let repeat = core::num::NonZeroUsize::new(repeat)?.get();
+    let repeat = NonZeroUsize::new(repeat)?;
     for y in y.chunks_exact_mut(period) {
-        if repeat == 1 {
+        if repeat.get() == 1 {
             for (y, b) in y.iter_mut().zip(b) {
                 *y = f(*y, *b);
             }
         } else {
-            for (y, b) in y.chunks_exact_mut(repeat).zip(b) {
+            for (y, b) in parts_mut(y, repeat).zip(b) {
                 for y in y {
                     *y = f(*y, *b);
                 }

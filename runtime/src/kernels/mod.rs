@@ -13,6 +13,7 @@ mod io;
 mod movement;
 #[cfg(kinglet_mve)]
 mod mve;
+mod parts;
 pub mod patch;
 pub mod planes;
 mod pool;

@@ -1,6 +1,8 @@
 //! Kernels that move elements without computing.
 
+use super::parts::{parts, parts_mut};
 use crate::format::MAX_RANK;
+use core::num::NonZeroUsize;
 
 /// `y[i0, i1, …] = x[Σ i_k·strides[k]]` over `dims`.
 #[inline]
@@ -64,10 +66,8 @@ pub fn pad<T: Copy>(
 /// Copies consecutive blocks of `x` to every `stride` bytes of `y`, from `offset`.
 #[inline(never)]
 pub fn place(block: usize, stride: usize, offset: usize, x: &[u8], y: &mut [u8]) -> Option<()> {
-    if block == 0 || stride == 0 {
-        return None;
-    }
-    for (x, y) in x.chunks_exact(block).zip(y.chunks_exact_mut(stride)) {
+    let (length, stride) = (NonZeroUsize::new(block)?, NonZeroUsize::new(stride)?);
+    for (x, y) in parts(x, length).zip(parts_mut(y, stride)) {
         copy(x, y.get_mut(offset..)?.get_mut(..block)?);
     }
     Some(())
@@ -76,10 +76,8 @@ pub fn place(block: usize, stride: usize, offset: usize, x: &[u8], y: &mut [u8])
 /// Copies a block of every `stride` bytes of `x`, from `offset`, to `y`.
 #[inline(never)]
 pub fn take(block: usize, stride: usize, offset: usize, x: &[u8], y: &mut [u8]) -> Option<()> {
-    if block == 0 || stride == 0 {
-        return None;
-    }
-    for (x, y) in x.chunks_exact(stride).zip(y.chunks_exact_mut(block)) {
+    let (length, stride) = (NonZeroUsize::new(block)?, NonZeroUsize::new(stride)?);
+    for (x, y) in parts(x, stride).zip(parts_mut(y, length)) {
         copy(x.get(offset..)?.get(..block)?, y);
     }
     Some(())

@@ -1,6 +1,7 @@
 //! Convolution by patches: the taps of a pixel are gathered into one run of memory, then meet all output channels.
 
 use super::conv::{Int8, dot};
+use super::parts::{parts, parts_mut};
 use super::{Geometry, Io};
 use crate::format;
 use crate::requantize::Output;
@@ -89,7 +90,7 @@ pub fn gather(
     let (rows, columns) = (g.vertical(oy), g.horizontal(ox));
     let run = g.dilation[1].get() == 1;
     let line = kernel_w.checked_mul(g.input[2])?;
-    for (ky, patch) in patch.chunks_exact_mut(line.get()).enumerate() {
+    for (ky, patch) in parts_mut(patch, line).enumerate() {
         if !rows.range().contains(&ky) || columns.is_empty() {
             patch.fill(zero_point);
             continue;
@@ -106,7 +107,7 @@ pub fn gather(
             }
         } else {
             let step = g.dilation[1].get() * in_c;
-            for (kx, inside) in inside.chunks_exact_mut(g.input[2].get()).enumerate() {
+            for (kx, inside) in parts_mut(inside, g.input[2]).enumerate() {
                 for (to, from) in inside.iter_mut().zip(image.get(start + kx * step..)?) {
                     *to = *from;
                 }
@@ -161,10 +162,7 @@ pub fn dense_packed(
     y: &mut [i8],
 ) -> Option<()> {
     let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
-    for (x, y) in x
-        .chunks_exact(inputs.get())
-        .zip(y.chunks_exact_mut(outputs.get()))
-    {
+    for (x, y) in parts(x, inputs).zip(parts_mut(y, outputs)) {
         for (block, y) in y.chunks_mut(4).enumerate() {
             for (y, (sum, multiplier)) in y.iter_mut().zip(weights.block(block, x)?) {
                 *y = output.requantize(sum, multiplier);

@@ -1,5 +1,6 @@
 //! Four rows of split weights against one vector: fully connected layers.
 
+use crate::kernels::parts::{parts, parts_mut};
 use crate::kernels::split::Split;
 use crate::requantize::Output;
 use core::arch::naked_asm;
@@ -17,14 +18,14 @@ pub fn dense_split(
     scratch: &mut [i8],
 ) -> Option<()> {
     let (inputs, outputs) = (NonZeroUsize::new(inputs)?, NonZeroUsize::new(outputs)?);
-    for (x, y) in x
-        .chunks_exact(inputs.get())
-        .zip(y.chunks_exact_mut(outputs.get()))
-    {
+    for (x, y) in parts(x, inputs).zip(parts_mut(y, outputs)) {
         if inputs.get() % 4 == 0 {
             results(split, x, output.zero_point(), y)?;
         } else {
-            scratch.get_mut(..inputs.get())?.copy_from_slice(x);
+            // `copy_from_slice` would keep its panic for unequal lengths.
+            for (to, from) in scratch.get_mut(..inputs.get())?.iter_mut().zip(x) {
+                *to = *from;
+            }
             results(split, scratch, output.zero_point(), y)?;
         }
         output.clamp(y);

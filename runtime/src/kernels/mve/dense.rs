@@ -7,6 +7,7 @@ use super::lanes::clamp;
 use super::memory::copy;
 use crate::format;
 use crate::kernels::helium::{self, CHANNELS, Helium, TAPS};
+use crate::kernels::parts::{parts, parts_mut};
 use core::num::NonZeroUsize;
 
 /// Groups of taps in the loop's body.
@@ -60,8 +61,8 @@ pub fn dense_helium(
     };
     let whole = outputs == blocks * CHANNELS;
     let (filled_x, filled_y) = scratch.split_at_mut_checked(if row == inputs { 0 } else { row })?;
-    let rows = x.chunks_exact(NonZeroUsize::new(inputs)?.get());
-    for (mut x, y) in rows.zip(y.chunks_exact_mut(NonZeroUsize::new(outputs)?.get())) {
+    let rows = parts(x, NonZeroUsize::new(inputs)?);
+    for (mut x, y) in rows.zip(parts_mut(y, NonZeroUsize::new(outputs)?)) {
         if row != inputs {
             copy(x, filled_x)?;
             x = filled_x;

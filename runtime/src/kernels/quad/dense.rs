@@ -2,6 +2,7 @@
 
 use super::Quad;
 use super::tile::{self, Layer, Scales};
+use crate::kernels::parts::{parts, parts_mut};
 use crate::requantize::Output;
 use crate::requantize::fixed::Block;
 use core::num::NonZeroUsize;
@@ -20,10 +21,7 @@ pub fn dense_quad(
     let multipliers = quad.multipliers.get(..outputs.get())?;
     let first = multipliers.first()?;
     let shared = multipliers.iter().all(|m| m.to_bits() == first.to_bits());
-    for (x, y) in x
-        .chunks_exact(inputs.get())
-        .zip(y.chunks_exact_mut(outputs.get()))
-    {
+    for (x, y) in parts(x, inputs).zip(parts_mut(y, outputs)) {
         if shared {
             // Whatever the biases are.
             let scale = Block::new(&[*first; 4], &[i32::MAX; 4], inputs.get(), &output);

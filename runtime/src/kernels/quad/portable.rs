@@ -2,6 +2,7 @@
 #![cfg_attr(kinglet_armv7m, allow(dead_code))]
 
 use super::tile::{Layer, Pairs};
+use crate::kernels::parts::chunks_of_both;
 use crate::kernels::patch::Residual;
 use crate::kernels::runs::Shape;
 use crate::requantize::fixed::Scale;
@@ -22,16 +23,12 @@ pub(super) fn pairs(layer: &Layer<'_>, pairs: &Pairs<'_>, y: &mut [i8]) -> Optio
         let [x0, x1] = x;
         let x = [x0?, x1?];
         let wide = pairs.channels / (4 * BLOCKS) * BLOCKS;
-        for (block, (y0, y1)) in y0
-            .chunks_mut(4 * BLOCKS)
-            .zip(y1.chunks_mut(4 * BLOCKS))
-            .enumerate()
-        {
+        for (block, (y0, y1)) in chunks_of_both::<_, { 4 * BLOCKS }>(y0, y1).enumerate() {
             let block = block.wrapping_mul(BLOCKS);
             if block < wide {
                 blocks::<BLOCKS>(layer, x, pairs.shape, block, y0, y1)?;
             } else {
-                for (i, (y0, y1)) in y0.chunks_mut(4).zip(y1.chunks_mut(4)).enumerate() {
+                for (i, (y0, y1)) in chunks_of_both::<_, 4>(y0, y1).enumerate() {
                     blocks::<1>(layer, x, pairs.shape, block.wrapping_add(i), y0, y1)?;
                 }
             }
