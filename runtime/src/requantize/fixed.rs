@@ -146,7 +146,7 @@ impl High {
     pub(crate) fn requantize(&self, accumulator: i32, multiplier: f32, output: &Output) -> i8 {
         let product = i64::from(accumulator).wrapping_mul(self.factor.into());
         let high = ((product >> 32) as i32).wrapping_add(self.start);
-        if (high as u32) << (32 - self.shift & 31) <= self.window {
+        if (high as u32) << ((32 - self.shift) & 31) <= self.window {
             return output.exact(accumulator, multiplier);
         }
         (high >> (self.shift & 31)).clamp(i8::MIN.into(), i8::MAX.into()) as i8
