@@ -61,6 +61,13 @@ fn fused(graph: &Graph, i: usize, reshape: Option<usize>, pad: usize) -> Option<
         pads: std::array::from_fn(|side| window.pads[side] + pads[side]),
         ..*window
     };
+    // ONNX wants a pooling's padding to be smaller than its kernel.
+    if let Op::Pool { window, .. } = &graph.nodes[i].op {
+        let pads = widened(window).pads;
+        if (0..4).any(|side| pads[side] >= window.kernel[side % 2]) {
+            return None;
+        }
+    }
     match &graph.nodes[i].op {
         Op::Conv2d {
             window,
