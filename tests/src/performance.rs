@@ -80,16 +80,17 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("performance")
 }
 
-/// What has grown against `committed`, a line for each; with another compiler, what has grown by more than 3 %.
+/// What has grown against `committed`, a line for each. Another folder makes the linker order functions otherwise, which moves
+/// counts a little: 0.2 % and 64 are not growth. With another compiler 3 % are not.
 pub fn growth(committed: &Table, measured: &Table) -> Vec<String> {
     let slack = if committed.compiler == measured.compiler {
-        0.0
+        0.002
     } else {
         0.03
     };
     let mut lines = Vec::new();
     let mut compare = |what: String, before: Option<u64>, now: u64| match before {
-        Some(before) if now as f64 > before as f64 * (1.0 + slack) => {
+        Some(before) if now as f64 > before as f64 * (1.0 + slack) + 64.0 => {
             lines.push(format!("{what}: {before} in the table, {now} measured"));
         }
         Some(_) => {}

@@ -177,12 +177,18 @@ fn growth_is_seen_and_another_compiler_has_some_slack() {
             }],
         }],
     };
-    assert!(growth(&table("1", 1000), &table("1", 1000)).is_empty());
-    assert!(growth(&table("1", 1000), &table("1", 900)).is_empty());
-    assert_eq!(growth(&table("1", 1000), &table("1", 1001)).len(), 2);
-    assert!(growth(&table("1", 1000), &table("2", 1029)).is_empty());
-    assert_eq!(growth(&table("1", 1000), &table("2", 1031)).len(), 2);
-    let mut other = table("1", 1000);
+    assert!(growth(&table("1", 1_000_000), &table("1", 1_000_000)).is_empty());
+    assert!(growth(&table("1", 1_000_000), &table("1", 900_000)).is_empty());
+    assert_eq!(
+        growth(&table("1", 1_000_000), &table("1", 1_002_100)).len(),
+        2
+    );
+    assert!(growth(&table("1", 1_000_000), &table("2", 1_029_000)).is_empty());
+    assert_eq!(
+        growth(&table("1", 1_000_000), &table("2", 1_031_000)).len(),
+        2
+    );
+    let mut other = table("1", 1_000_000);
     other.rows[0].model = "new".into();
-    assert!(!growth(&table("1", 1000), &other).is_empty());
+    assert!(!growth(&table("1", 1_000_000), &other).is_empty());
 }

@@ -4,7 +4,7 @@
 //! padding around them. There a row of taps is one run of memory, and products pair up. Since each channel's results depend on
 //! that channel only, they may replace its pixels: no other output needs them any more.
 //!
-//! A plane that is too large for [`BUDGET`] holds a band of rows; the rows that the next band needs as well move up.
+//! A plane that is too large for the budget holds a band of rows; the rows that the next band needs as well move up.
 
 use super::conv::{Arithmetic, Int8};
 use super::{Geometry, Io};

@@ -80,7 +80,7 @@ pub fn dense_helium(
 }
 
 /// Depthwise convolution with Helium weights, channel by channel. `scratch` has the bytes that
-/// [`super::scratch::depthwise`] says.
+/// [`crate::kernels::scratch::depthwise`] says.
 #[inline(never)]
 pub fn depthwise_helium(
     g: &Geometry,
