@@ -188,8 +188,9 @@ macro_rules! claims {
 }
 
 claims! {
-    vww_takes_less_memory: in_less_memory(zoo::VWW_INT8, Target::CortexM4f, 0.6);
-    person_detection_takes_less_memory: in_less_memory(zoo::PERSON_INT8, Target::CortexM4f, 0.4);
+    // Depthwise planes of up to 6 KiB, which save instructions, are a part of both.
+    vww_takes_less_memory: in_less_memory(zoo::VWW_INT8, Target::CortexM4f, 0.65);
+    person_detection_takes_less_memory: in_less_memory(zoo::PERSON_INT8, Target::CortexM4f, 0.55);
     resnet_takes_less_memory: in_less_memory(zoo::RESNET_INT8, Target::CortexM4f, 0.6);
     float_resnet_takes_less_memory: in_less_memory(zoo::RESNET_FLOAT, Target::CortexM4f, 0.6);
     kws_takes_no_more_memory: in_less_memory(zoo::KWS_INT8, Target::CortexM4f, 1.0);
