@@ -4,7 +4,7 @@ use super::residual::Residuals;
 use super::storage::{bytes, element_size};
 use super::tiling::Bands;
 use super::views::{self, Views};
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{Graph, Op, ValueId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -72,10 +72,6 @@ impl Liveness {
             if view(t) || adds.contains(&t) {
                 continue;
             }
-            if let Op::Concat { axis } = node.op {
-                this.concatenation(graph, t, node, axis);
-                continue;
-            }
             let element_wise = matches!(
                 node.op,
                 Op::Unary(_) | Op::Requantize | Op::Binary { .. } | Op::Reshape
@@ -95,32 +91,6 @@ impl Liveness {
             this.read(graph, id, graph.nodes.len(), false);
         }
         this
-    }
-
-    /// Reads and writes for the operands that do not lie in the result already.
-    fn concatenation(&mut self, graph: &Graph, t: usize, node: &Node, axis: usize) {
-        let Some((root, result)) = self.bytes(graph, node.output) else {
-            return;
-        };
-        let mut start = result.start;
-        for &id in &node.inputs {
-            // Where the operand is one run; where it is not, its bytes are anywhere in the result.
-            let run = views::is_run(&graph[node.output].shape, axis, graph[id].shape[axis]);
-            let written = match run {
-                true => start..start + bytes(&graph[id]),
-                false => result.clone(),
-            };
-            start += bytes(&graph[id]);
-            if self.bytes(graph, id) == Some((root, written.clone())) {
-                continue;
-            }
-            self.read(graph, id, t, false);
-            self.lives.entry(root).or_default().writes.push(Access {
-                bytes: written,
-                node: t,
-                element_wise: false,
-            });
-        }
     }
 
     fn resolve(&mut self, graph: &Graph, views: &Views, id: ValueId) {

@@ -102,26 +102,23 @@ impl Emitter<'_> {
         let output = self.facts.value(node.output);
         let outer: usize = output.shape[..axis].iter().product();
         let stride = bytes(output) / outer.max(1);
-        let to = self.span(node, node.output)?.offset.get() as usize;
-        let (mut offset, mut copied) = (0, Vec::new());
-        for &id in &node.inputs {
-            let value = self.facts.value(id);
-            let block = bytes(value) / outer.max(1);
+        let mut offset = 0;
+        for (i, &id) in node.inputs.iter().enumerate() {
             let input = self.span(node, id)?;
-            let run = is_run(&output.shape, axis, value.shape[axis]);
-            if !run || input.offset.get() as usize != to + offset {
-                copied.push((input, block, offset));
-            }
-            offset += block;
-        }
-        let count = copied.len();
-        for (i, (input, block, offset)) in copied.into_iter().enumerate() {
+            let block = bytes(self.facts.value(id)) / outer.max(1);
             let parameters = format::Blocks {
                 block: self.facts.u32(node, block)?,
                 stride: self.facts.u32(node, stride)?,
                 offset: self.facts.u32(node, offset)?,
             };
-            self.push_from(node, input, OpCode::Place, &parameters, i + 1 == count)?;
+            offset += block;
+            self.push_from(
+                node,
+                input,
+                OpCode::Place,
+                &parameters,
+                i + 1 == node.inputs.len(),
+            )?;
         }
         Ok(())
     }
