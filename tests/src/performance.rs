@@ -1,5 +1,6 @@
 //! What a model costs on a board, and the committed tables of it, one a board.
 
+use kinglet_export::report::grouped;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -179,19 +180,6 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
                 grouped(row.stack),
             );
         }
-    }
-    text
-}
-
-/// With commas between groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
     }
     text
 }

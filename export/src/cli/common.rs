@@ -4,6 +4,7 @@ use crate::compile::{CompileOptions, Target};
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
+pub(super) use crate::report::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::Plan;
 use miette::IntoDiagnostic;
@@ -66,19 +67,6 @@ pub(super) fn spinner() -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(c);
-    }
-    text
 }
 
 /// The middle of `values`, the lower of two; 0 for none.

@@ -2,6 +2,7 @@
 //!
 //! What is drawn in black takes the page's text colour, so that charts follow the light or dark scheme.
 
+use super::grouped;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -146,7 +147,9 @@ fn number(value: f64) -> String {
         return "-".into();
     }
     if value.abs() < 1e15 && (value.abs() >= 1000.0 || value.fract() == 0.0) {
-        return grouped(value.round() as i64);
+        let whole = value.round() as i64;
+        let sign = if whole < 0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(whole.unsigned_abs()));
     }
     if value.abs() < 1e-3 || value.abs() >= 1e15 {
         return format!("{value:.3e}");
@@ -154,22 +157,6 @@ fn number(value: f64) -> String {
     let decimals = (3 - value.abs().log10().floor() as i32).clamp(0, 6) as usize;
     let text = format!("{value:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn grouped(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = if value < 0 {
-        "-".to_owned()
-    } else {
-        String::new()
-    };
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(c);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -23,6 +23,19 @@ pub fn terminal_table(headers: &[&str], rows: &[Vec<String>]) -> String {
     table.to_string()
 }
 
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(c);
+    }
+    text
+}
+
 /// Whether every cell of a column starts as a number does, or is the `-` of a missing one.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let number = |cell: &String| {
