@@ -12,6 +12,20 @@ use kinglet_export::onnx::LoadOptions;
 use kinglet_export::samples;
 use std::path::{Path, PathBuf};
 
+/// Tests that need the model zoo, a name and a body each.
+#[macro_export]
+macro_rules! zoo_claims {
+    ($($name:ident: $claim:expr;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs the model zoo"]
+            fn $name() {
+                $claim;
+            }
+        )*
+    };
+}
+
 /// A model with what it is known to compute.
 #[derive(Clone, Copy, Debug)]
 pub struct Golden {

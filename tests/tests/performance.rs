@@ -8,6 +8,7 @@ use kinglet_export::model::Model;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_tests::performance::{Rivals, Row, Step, Table, folder, growth, page};
 use kinglet_tests::zoo::{self, Golden};
+use kinglet_tests::zoo_claims;
 use std::fs;
 use std::path::Path;
 
@@ -117,26 +118,14 @@ fn check(name: &str, models: &[(&str, Golden)]) {
     }
 }
 
-macro_rules! boards {
-    ($($test:ident: $name:literal, $models:expr;)*) => {
-        $(
-            #[test]
-            #[ignore = "needs the model zoo"]
-            fn $test() {
-                check($name, $models);
-            }
-        )*
-    };
-}
-
-boards! {
-    nothing_grows_on_cortex_m4: "mps2-an386", &TINY;
-    nothing_grows_on_cortex_m7: "mps2-an500", &TINY;
-    nothing_grows_on_cortex_m33: "mps2-an505", &TINY;
-    nothing_grows_on_cortex_m55: "mps3-an547", &TINY;
-    nothing_grows_on_cortex_m3: "mps2-an385", &TINY;
-    nothing_grows_on_risc_v: "riscv32-virt", &TINY;
-    nothing_grows_on_cortex_m0: "microbit", &[("hello_sine", zoo::SINE_INT8)];
+zoo_claims! {
+    nothing_grows_on_cortex_m4: check("mps2-an386", &TINY);
+    nothing_grows_on_cortex_m7: check("mps2-an500", &TINY);
+    nothing_grows_on_cortex_m33: check("mps2-an505", &TINY);
+    nothing_grows_on_cortex_m55: check("mps3-an547", &TINY);
+    nothing_grows_on_cortex_m3: check("mps2-an385", &TINY);
+    nothing_grows_on_risc_v: check("riscv32-virt", &TINY);
+    nothing_grows_on_cortex_m0: check("microbit", &[("hello_sine", zoo::SINE_INT8)]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use kinglet_export::onnx::LoadOptions;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{chain, network, sample};
 use kinglet_tests::zoo::{self, Golden};
+use kinglet_tests::zoo_claims;
 
 const TARGETS: [Target; 4] = [
     Target::Host,
@@ -175,19 +176,7 @@ fn in_less_memory(golden: Golden, target: Target, share: f64) {
     }
 }
 
-macro_rules! claims {
-    ($($name:ident: $claim:expr;)*) => {
-        $(
-            #[test]
-            #[ignore = "needs the model zoo"]
-            fn $name() {
-                $claim;
-            }
-        )*
-    };
-}
-
-claims! {
+zoo_claims! {
     // Depthwise planes of up to 6 KiB, which save instructions, are a part of both.
     vww_takes_less_memory: in_less_memory(zoo::VWW_INT8, Target::CortexM4f, 0.65);
     person_detection_takes_less_memory: in_less_memory(zoo::PERSON_INT8, Target::CortexM4f, 0.55);

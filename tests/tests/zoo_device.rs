@@ -4,6 +4,7 @@ use kinglet_export::emulate::{DEFAULT_BOARD, Emulation, Mode, Request, board, em
 use kinglet_export::model::Model;
 use kinglet_export::samples::decode;
 use kinglet_tests::zoo::{self, Golden, reals};
+use kinglet_tests::zoo_claims;
 
 fn on_device(name: &str, model: &Model, samples: &[Vec<u8>], loaded: bool) -> Emulation {
     let request = Request {
@@ -64,19 +65,7 @@ fn same_values(golden: Golden) {
     assert!(error <= 1e-5, "{}: {error:e}", golden.model);
 }
 
-macro_rules! claims {
-    ($($name:ident: $claim:expr;)*) => {
-        $(
-            #[test]
-            #[ignore = "needs the model zoo"]
-            fn $name() {
-                $claim;
-            }
-        )*
-    };
-}
-
-claims! {
+zoo_claims! {
     kws_int8_gives_the_hosts_bytes: same_bytes(zoo::KWS_INT8, DEFAULT_BOARD, false);
     resnet_int8_gives_the_hosts_bytes: same_bytes(zoo::RESNET_INT8, DEFAULT_BOARD, false);
     vww_int8_gives_the_hosts_bytes: same_bytes(zoo::VWW_INT8, DEFAULT_BOARD, false);

@@ -6,6 +6,7 @@
 
 use kinglet_export::samples::decode;
 use kinglet_tests::zoo::{self, Golden, class, reals};
+use kinglet_tests::zoo_claims;
 
 /// Our outputs and the golden ones, one row a sample.
 fn rows(golden: &Golden) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
@@ -79,19 +80,7 @@ fn int8(golden: Golden, share: f64, most: f64) {
     );
 }
 
-macro_rules! claims {
-    ($($name:ident: $claim:expr;)*) => {
-        $(
-            #[test]
-            #[ignore = "needs the model zoo"]
-            fn $name() {
-                $claim;
-            }
-        )*
-    };
-}
-
-claims! {
+zoo_claims! {
     kws_float_equals_the_reference: float(zoo::KWS_FLOAT);
     resnet_float_equals_the_reference: float(zoo::RESNET_FLOAT);
     resnet_channels_last_equals_the_reference: float(zoo::RESNET_NHWC);

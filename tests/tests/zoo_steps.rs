@@ -9,6 +9,7 @@ use kinglet_export::onnx::LoadOptions;
 use kinglet_export::reference::Tract;
 use kinglet_export::verify::{Comparison, Forced};
 use kinglet_tests::zoo::{self, Golden};
+use kinglet_tests::zoo_claims;
 
 /// tract is compiled without optimisation here, so two samples have to do: one real, one random.
 fn every_step_equals_tract(golden: Golden) {
@@ -72,18 +73,6 @@ fn steps_equal_tract(golden: Golden, model: Model) {
     }
 }
 
-macro_rules! claims {
-    ($($name:ident: $golden:expr;)*) => {
-        $(
-            #[test]
-            #[ignore = "needs the model zoo"]
-            fn $name() {
-                every_step_equals_tract($golden);
-            }
-        )*
-    };
-}
-
 #[test]
 #[ignore = "needs the model zoo"]
 fn every_band_of_vww_equals_tract() {
@@ -96,16 +85,16 @@ fn every_band_of_float_resnet_equals_tract() {
     every_band_equals_tract(zoo::RESNET_FLOAT);
 }
 
-claims! {
-    every_step_of_kws_equals_tract: zoo::KWS_INT8;
-    every_step_of_resnet_equals_tract: zoo::RESNET_INT8;
-    every_step_of_vww_equals_tract: zoo::VWW_INT8;
-    every_step_of_ad_equals_tract: zoo::AD_INT8;
-    every_step_of_sine_equals_tract: zoo::SINE_INT8;
-    every_step_of_micro_speech_equals_tract: zoo::MICRO_SPEECH_INT8;
-    every_step_of_person_equals_tract: zoo::PERSON_INT8;
-    every_step_of_mnist_equals_tract: zoo::MNIST_INT8;
-    every_step_of_mobilenet_v2_equals_tract: zoo::MOBILENET_V2_INT8;
-    every_step_of_float_resnet_equals_tract: zoo::RESNET_FLOAT;
-    every_step_of_float_kws_equals_tract: zoo::KWS_FLOAT;
+zoo_claims! {
+    every_step_of_kws_equals_tract: every_step_equals_tract(zoo::KWS_INT8);
+    every_step_of_resnet_equals_tract: every_step_equals_tract(zoo::RESNET_INT8);
+    every_step_of_vww_equals_tract: every_step_equals_tract(zoo::VWW_INT8);
+    every_step_of_ad_equals_tract: every_step_equals_tract(zoo::AD_INT8);
+    every_step_of_sine_equals_tract: every_step_equals_tract(zoo::SINE_INT8);
+    every_step_of_micro_speech_equals_tract: every_step_equals_tract(zoo::MICRO_SPEECH_INT8);
+    every_step_of_person_equals_tract: every_step_equals_tract(zoo::PERSON_INT8);
+    every_step_of_mnist_equals_tract: every_step_equals_tract(zoo::MNIST_INT8);
+    every_step_of_mobilenet_v2_equals_tract: every_step_equals_tract(zoo::MOBILENET_V2_INT8);
+    every_step_of_float_resnet_equals_tract: every_step_equals_tract(zoo::RESNET_FLOAT);
+    every_step_of_float_kws_equals_tract: every_step_equals_tract(zoo::KWS_FLOAT);
 }
