@@ -8,6 +8,7 @@ mod conv;
 #[cfg(kinglet_dsp)]
 mod dsp;
 mod elementwise;
+mod gather;
 pub mod helium;
 mod io;
 mod movement;
@@ -120,6 +121,12 @@ impl Geometry {
             dilation: two(window.dilation)?,
             pad: window.pad.map(|v| v.get().into()),
         })
+    }
+
+    /// Taps of one output pixel over all input channels; `None` when the number does not fit.
+    pub fn window_len(&self) -> Option<NonZeroUsize> {
+        let [height, width] = self.kernel;
+        height.checked_mul(width)?.checked_mul(self.input[2])
     }
 
     /// Whether each output pixel depends on the input pixel at the same place only.

@@ -128,11 +128,7 @@ pub fn conv_packed(
     scratch: &mut [i8],
     residual: Option<&Residual>,
 ) -> Option<()> {
-    let [kernel_h, kernel_w] = g.kernel;
-    let taps = kernel_h
-        .checked_mul(kernel_w)?
-        .checked_mul(g.input[2])?
-        .get();
+    let taps = g.window_len()?.get();
     let [out_h, out_w, out_c] = g.output.map(NonZeroUsize::get);
     let patch = scratch.get_mut(..taps)?;
     for pixel in 0..g.batch.checked_mul(out_h)?.checked_mul(out_w)? {

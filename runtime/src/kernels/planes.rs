@@ -160,6 +160,25 @@ pub struct Band<'a> {
     pub at: usize,
 }
 
+impl Band<'_> {
+    /// Applies the layer's bounds to results that have saturated to int8 already.
+    #[cfg(any(kinglet_dsp, kinglet_armv7m))]
+    pub(super) fn clamp(&self, layer: &Int8<'_, i8>, y: &mut [i8]) -> Option<()> {
+        let Planes { outer, inner, .. } = self.planes;
+        if layer.output.saturates() {
+            return Some(());
+        }
+        for row in 0..self.outputs {
+            for column in 0..inner.output {
+                let at = row * outer.y_step + column * inner.y_step;
+                let y = y.get_mut(self.at.wrapping_add(at)..)?;
+                layer.output.clamp(y.get_mut(..self.lanes)?);
+            }
+        }
+        Some(())
+    }
+}
+
 /// The two inner loops, which instruction sets have their own of.
 pub trait Lanes {
     /// Copies pixels to planes.

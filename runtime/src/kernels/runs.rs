@@ -1,6 +1,7 @@
 //! Where the taps of output pixels lie in the input.
 
 use super::Geometry;
+use super::gather::gather;
 use core::num::NonZeroUsize;
 use core::ops::Range;
 
@@ -10,6 +11,38 @@ pub(super) struct Pixel {
     pub(super) batch: usize,
     pub(super) y: usize,
     pub(super) x: usize,
+}
+
+impl Pixel {
+    /// The first one.
+    #[cfg(kinglet_dsp)]
+    pub(super) const FIRST: Pixel = Pixel {
+        batch: 0,
+        y: 0,
+        x: 0,
+    };
+
+    /// The one after this, row by row and image by image.
+    #[cfg(kinglet_dsp)]
+    #[inline(always)]
+    pub(super) fn next(self, g: &Geometry) -> Pixel {
+        let Pixel { batch, y, x } = self;
+        if x + 1 < g.output[1].get() {
+            Pixel { batch, y, x: x + 1 }
+        } else if y + 1 < g.output[0].get() {
+            Pixel {
+                batch,
+                y: y + 1,
+                x: 0,
+            }
+        } else {
+            Pixel {
+                batch: batch + 1,
+                y: 0,
+                x: 0,
+            }
+        }
+    }
 }
 
 /// A pixel's taps as runs of memory: `lines` runs of `run` bytes, one every `pitch` bytes.
@@ -29,6 +62,13 @@ impl Shape {
             pitch: taps,
         }
     }
+
+    /// Bytes from the first tap to behind the last one; `None` without lines, or when the number does not fit.
+    #[cfg(any(kinglet_dsp, kinglet_armv7m))]
+    pub(super) fn reach(&self) -> Option<usize> {
+        let last = self.lines.checked_sub(1)?;
+        last.checked_mul(self.pitch)?.checked_add(self.run)
+    }
 }
 
 /// Where the taps of those pixels begin that have all of them inside the input.
@@ -38,7 +78,7 @@ pub(super) struct Runs {
     /// How their taps lie.
     pub(super) shape: Shape,
     /// Bytes of an image.
-    pub(super) image: usize,
+    image: usize,
     /// Bytes from one output pixel's taps to the next one's, vertically and horizontally.
     pub(super) step: [usize; 2],
     /// Bytes that padding would lie before the input.
@@ -103,5 +143,62 @@ impl Runs {
             .wrapping_add(pixel.y.wrapping_mul(down))
             .wrapping_add(pixel.x.wrapping_mul(right));
         inside.then(|| at.wrapping_sub(self.origin))
+    }
+
+    /// Gathers the taps of any pixel into `patch`, `[kh][kw][in_c]`; padding becomes `zero_point`.
+    #[inline(never)]
+    pub(super) fn gather(
+        &self,
+        g: &Geometry,
+        x: &[i8],
+        pixel: Pixel,
+        zero_point: i8,
+        patch: &mut [i8],
+    ) -> Option<()> {
+        let Shape { run, pitch, .. } = self.shape;
+        if let Some(at) = self.start(pixel) {
+            return gather(x, at, self.shape, patch, run);
+        }
+        patch.fill(zero_point);
+        let (rows, columns) = (g.vertical(pixel.y), g.horizontal(pixel.x));
+        if rows.is_empty() || columns.is_empty() {
+            return Some(());
+        }
+        let depth = g.input[2].get();
+        let [down, right] = g.dilation.map(NonZeroUsize::get);
+        // Taps side by side are one run; all lines of taps are copied in one go then.
+        let (calls, part, spread) = match right {
+            1 => {
+                let part = Shape {
+                    lines: rows.len(),
+                    run: columns.len().wrapping_mul(depth),
+                    pitch: pitch.wrapping_mul(down),
+                };
+                (1, part, run)
+            }
+            _ => {
+                let part = Shape {
+                    lines: columns.len(),
+                    run: depth,
+                    pitch: right.wrapping_mul(depth),
+                };
+                (rows.len(), part, depth)
+            }
+        };
+        for row in 0..calls {
+            let line = rows.position.wrapping_add(row.wrapping_mul(down));
+            let at = pixel
+                .batch
+                .wrapping_mul(self.image)
+                .wrapping_add(line.wrapping_mul(pitch))
+                .wrapping_add(columns.position.wrapping_mul(depth));
+            let to = rows
+                .start
+                .wrapping_add(row)
+                .wrapping_mul(run)
+                .wrapping_add(columns.start.wrapping_mul(depth));
+            gather(x, at, part, patch.get_mut(to..)?, spread)?;
+        }
+        Some(())
     }
 }

@@ -21,11 +21,7 @@ pub enum Form {
 ///
 /// A plain convolution may also run without scratch, but then neither in place nor by its fastest kernel.
 pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
-    let [kernel_h, kernel_w] = g.kernel;
-    let taps = kernel_h
-        .checked_mul(kernel_w)?
-        .checked_mul(g.input[2])?
-        .get();
+    let taps = g.window_len()?.get();
     let patch = match form {
         Form::Plain => taps.checked_next_multiple_of(16)?.checked_mul(2)?,
         // Bytes, and the same as 16-bit numbers.

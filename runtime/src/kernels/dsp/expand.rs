@@ -1,5 +1,6 @@
-//! A pixel's taps: gathering them, and from bytes of two pixels to pairs of 16-bit numbers.
+//! From bytes of two pixels to pairs of 16-bit numbers.
 
+use crate::kernels::runs::Shape;
 use core::arch::naked_asm;
 
 /// The lines of a pixel's taps, read in words.
@@ -12,20 +13,22 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// `lines` runs of `words · 4` bytes, one every `pitch` bytes.
-    pub(super) fn new([lines, words, pitch]: [usize; 3]) -> Option<Lines> {
-        let run = words.checked_mul(4)?;
-        let reach = lines.checked_sub(1)?.checked_mul(pitch)?.checked_add(run)?;
-        let skip = if lines > 1 {
-            pitch.checked_sub(run)?
-        } else {
-            0
+    /// Runs are filled up to words.
+    pub(super) fn new(shape: Shape) -> Option<Lines> {
+        let words = shape.run.div_ceil(4);
+        let filled = Shape {
+            run: words.checked_mul(4)?,
+            ..shape
+        };
+        let skip = match shape.lines {
+            1 => 0,
+            _ => shape.pitch.checked_sub(filled.run)?,
         };
         (words > 0).then_some(Lines {
-            lines,
+            lines: shape.lines,
             words,
             skip,
-            reach,
+            reach: filled.reach()?,
         })
     }
 
@@ -113,70 +116,5 @@ unsafe extern "C" fn pairs(
         "subs r9, #1",
         "bne 1b",
         "pop {{r4-r9, pc}}",
-    )
-}
-
-/// Copies `lines` runs of `run` bytes, that begin at `at` and then every `pitch` bytes of `x`, to `to`, one every `spread` bytes.
-#[inline(always)]
-pub(super) fn gather(
-    x: &[i8],
-    at: usize,
-    [lines, run, pitch]: [usize; 3],
-    to: &mut [i8],
-    spread: usize,
-) -> Option<()> {
-    let last = lines.checked_sub(1)?;
-    let reach = last.checked_mul(pitch)?.checked_add(run)?;
-    let end = last.checked_mul(spread)?.checked_add(run)?;
-    let from = x.get(at..)?;
-    if reach > from.len() || end > to.len() || pitch < run || spread < run {
-        return None;
-    }
-    // SAFETY: the runs lie in `from` up to `reach` and in `to` up to `end`: checked just now. Words may be unaligned.
-    unsafe {
-        let skips = [pitch - run, spread - run];
-        copy(from.as_ptr(), to.as_mut_ptr(), run, lines, &skips);
-    }
-    Some(())
-}
-
-/// `lines` runs of `run` bytes, with so many bytes between them on either side. Four instructions a word, 14 a line.
-///
-/// # Safety
-/// All runs can be read, and written at their new places.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn copy(
-    from: *const i8,
-    to: *mut i8,
-    run: usize,
-    lines: usize,
-    skips: &[usize; 2],
-) {
-    naked_asm!(
-        ".cpu cortex-m4",
-        "push {{r4-r6, lr}}",
-        "ldr r12, [sp, #16]",
-        "ldrd r12, lr, [r12]",
-        "1:",
-        "lsrs r5, r2, #2",
-        "beq 3f",
-        "2:",
-        "ldr r6, [r0], #4",
-        "subs r5, #1",
-        "str r6, [r1], #4",
-        "bne 2b",
-        "3:",
-        "lsls r5, r2, #31",
-        "itt cs",
-        "ldrhcs r6, [r0], #2",
-        "strhcs r6, [r1], #2",
-        "itt mi",
-        "ldrbmi r6, [r0], #1",
-        "strbmi r6, [r1], #1",
-        "add r0, r12",
-        "add r1, lr",
-        "subs r3, #1",
-        "bne 1b",
-        "pop {{r4-r6, pc}}",
     )
 }

@@ -124,15 +124,7 @@ impl Lanes for Dsp {
             }
             (job.line, job.y) = (line.wrapping_add(plane), y.wrapping_add(1));
         }
-        if !layer.output.saturates() {
-            for row in 0..band.outputs {
-                for column in 0..inner.output {
-                    let at = row * outer.y_step + column * inner.y_step;
-                    layer.output.clamp(results.get_mut(at..)?.get_mut(..lanes)?);
-                }
-            }
-        }
-        Some(())
+        band.clamp(layer, y)
     }
 }
 

@@ -259,13 +259,13 @@ impl Runs<'_> {
         let [out_h, out_w, channels] = g.output.map(NonZeroUsize::get);
         let kernel_h = g.kernel[0].get();
         let padding = self.layer.int8.input_zero_point.get() as i8;
-        let (mut pixels, total) = (0..g.batch * out_h * out_w, g.batch * out_h * out_w);
+        let total = g.batch * out_h * out_w;
         let mut y = y.chunks_mut(NonZeroUsize::new(2 * channels)?.get());
         for first in (0..total).step_by(2) {
             fill(windows, padding);
-            let mut count = 0;
-            for (i, pixel) in pixels.by_ref().take(2).enumerate() {
-                count = i + 1;
+            let count = (total - first).min(2);
+            for i in 0..count {
+                let pixel = first + i;
                 let (row, ox) = (pixel / g.output[1], pixel % g.output[1]);
                 let (batch, oy) = (row / g.output[0], row % g.output[0]);
                 let image = x.get(batch * g.image_len()..)?;
@@ -280,7 +280,6 @@ impl Runs<'_> {
                     }
                 }
             }
-            let _ = first;
             self.run(windows, count, y.next()?)?;
         }
         Some(())

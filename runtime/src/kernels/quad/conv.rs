@@ -2,7 +2,8 @@
 
 use super::Quad;
 use super::tile::{self, Layer, Pairs, Scales};
-use crate::kernels::patch::{self, Residual};
+use crate::kernels::gather::gather;
+use crate::kernels::patch::Residual;
 use crate::kernels::runs::{Pixel, Runs, Shape};
 use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
@@ -26,11 +27,7 @@ pub fn conv_quad(
     scratch: &mut [i8],
     residual: Option<&Residual>,
 ) -> Option<()> {
-    let [kernel_h, kernel_w] = g.kernel;
-    let taps = kernel_h
-        .checked_mul(kernel_w)?
-        .checked_mul(g.input[2])?
-        .get();
+    let taps = g.window_len()?.get();
     let channels = g.output[2].get();
     let blocks = channels.div_ceil(4).checked_mul(size_of::<Block>())?;
     let (scales, rest) = scratch.split_at_mut_checked(blocks)?;
@@ -94,9 +91,9 @@ impl Conv<'_> {
         let pixels = self.pixels()?;
         let shape = Shape::gathered(self.taps);
         for pixel in 0..pixels {
-            let patch = self.next_patch()?;
+            let patch = next_patch(self.patches, self.waiting, self.taps)?;
             let at = pixel.checked_mul(shape.run)?;
-            tile::gather(both, at, shape, patch, shape.run)?;
+            gather(both, at, shape, patch, shape.run)?;
             self.gathered(pixel, both)?;
         }
         self.last(both)
@@ -149,7 +146,8 @@ impl Conv<'_> {
                         y: row,
                         x: column,
                     };
-                    self.gather(x, pixel)?;
+                    let patch = next_patch(self.patches, self.waiting, self.taps)?;
+                    self.runs.gather(self.g, x, pixel, self.zero_point, patch)?;
                     self.gathered(first.wrapping_add(column), y)?;
                 }
                 first = first.checked_add(width)?;
@@ -163,55 +161,7 @@ impl Conv<'_> {
         self.g.batch.checked_mul(height)?.checked_mul(width)
     }
 
-    /// The patch that the next pixel's taps go to.
-    fn next_patch(&mut self) -> Option<&mut [i8]> {
-        let (first, second) = self.patches.split_at_mut_checked(self.patches.len() / 2)?;
-        let patch = if self.waiting.is_none() {
-            first
-        } else {
-            second
-        };
-        patch.get_mut(..self.taps)
-    }
-
-    /// Gathers the taps of a pixel, some of which may be padding.
-    fn gather(&mut self, x: &[i8], pixel: Pixel) -> Option<()> {
-        let (g, zero_point) = (self.g, self.zero_point);
-        let (shape, image) = (self.runs.shape, self.runs.image);
-        let patch = self.next_patch()?;
-        let Pixel {
-            batch,
-            y,
-            x: column,
-        } = pixel;
-        if g.dilation.map(NonZeroUsize::get) != [1; 2] {
-            return patch::gather(g, x, [batch, y, column], zero_point, patch);
-        }
-        let (rows, columns) = (g.vertical(y), g.horizontal(column));
-        if [rows.len(), columns.len()] != g.kernel.map(NonZeroUsize::get) {
-            patch.fill(zero_point);
-        }
-        if rows.is_empty() || columns.is_empty() {
-            return Some(());
-        }
-        let depth = g.input[2].get();
-        let at = batch
-            .wrapping_mul(image)
-            .wrapping_add(rows.position.wrapping_mul(shape.pitch))
-            .wrapping_add(columns.position.wrapping_mul(depth));
-        let to = rows
-            .start
-            .wrapping_mul(shape.run)
-            .wrapping_add(columns.start.wrapping_mul(depth));
-        let part = Shape {
-            lines: rows.len(),
-            run: columns.len().wrapping_mul(depth),
-            pitch: shape.pitch,
-        };
-        tile::gather(x, at, part, patch.get_mut(to..)?, shape.run)
-    }
-
-    /// Pixel number `pixel` has its taps in [`Conv::next_patch`].
+    /// Pixel number `pixel` has its taps in the next patch.
     fn gathered(&mut self, pixel: usize, y: &mut [i8]) -> Option<()> {
         let Some(first) = self.waiting.take() else {
             self.waiting = Some(pixel);
@@ -280,6 +230,13 @@ impl Conv<'_> {
         }
         Some(())
     }
+}
+
+/// The patch that the next pixel's taps go to: the second one, if a pixel is waiting in the first.
+fn next_patch(patches: &mut [i8], waiting: Option<usize>, taps: usize) -> Option<&mut [i8]> {
+    let (first, second) = patches.split_at_mut_checked(patches.len() / 2)?;
+    let patch = if waiting.is_none() { first } else { second };
+    patch.get_mut(..taps)
 }
 
 /// Results of pairs of pixels, the first of which has number `first`.

@@ -1,9 +1,9 @@
 //! The inner loops: sums of several channels and pixels at once. Armv7-M has them in assembly.
 
 #[cfg(not(kinglet_armv7m))]
-pub(super) use super::portable::{add, gather, pairs, vector};
+pub(super) use super::portable::{add, pairs, vector};
 #[cfg(kinglet_armv7m)]
-pub(super) use crate::kernels::thumb::{add, gather, pairs, vector};
+pub(super) use crate::kernels::thumb::{add, pairs, vector};
 
 use super::Quad;
 use crate::kernels::runs::Shape;

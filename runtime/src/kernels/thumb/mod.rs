@@ -66,13 +66,11 @@ macro_rules! slow {
     };
 }
 
-mod gather;
 mod pairs;
 mod planes;
 mod residual;
 mod vector;
 
-pub(super) use gather::gather;
 pub(super) use pairs::pairs;
 pub use planes::Thumb;
 pub(super) use residual::add;

@@ -124,15 +124,7 @@ impl Lanes for Thumb {
             }
             (job.line, job.y) = (job.line.wrapping_add(plane), job.y.wrapping_add(1));
         }
-        if !layer.output.saturates() {
-            for row in 0..band.outputs {
-                for column in 0..inner.output {
-                    let at = row * outer.y_step + column * inner.y_step;
-                    layer.output.clamp(results.get_mut(at..)?.get_mut(..LANES)?);
-                }
-            }
-        }
-        Some(())
+        band.clamp(layer, y)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Copying runs of memory.
+//! Copying runs of memory on cores with Thumb-2.
+#![allow(unsafe_code)]
 
 use crate::kernels::runs::Shape;
 use core::arch::naked_asm;
@@ -13,37 +14,54 @@ pub(in crate::kernels) fn gather(
     spread: usize,
 ) -> Option<()> {
     let Shape { lines, run, pitch } = shape;
-    let last = lines.checked_sub(1)?;
-    let reach = last.checked_mul(pitch)?.checked_add(run)?;
-    let end = last.checked_mul(spread)?.checked_add(run)?;
+    let end = Shape {
+        pitch: spread,
+        ..shape
+    };
+    let (reach, end) = (shape.reach()?, end.reach()?);
     let from = x.get(at..)?;
     if reach > from.len() || end > to.len() || pitch < run || spread < run {
         return None;
     }
     // SAFETY: the runs lie in `from` up to `reach` and in `to` up to `end`: checked just now. Words may be unaligned.
-    unsafe {
-        let skips = [pitch - run, spread - run];
-        copy(from.as_ptr(), to.as_mut_ptr(), run, lines, &skips);
-    }
+    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), &Job::new(shape, spread)) };
     Some(())
 }
 
-/// Two and a half instructions a word, 17 a line.
-#[unsafe(naked)]
-unsafe extern "C" fn copy(
-    from: *const i8,
-    to: *mut i8,
+/// What [`copy`] works on.
+#[repr(C)]
+pub(in crate::kernels) struct Job {
     run: usize,
     lines: usize,
-    skips: &[usize; 2],
-) {
+    /// Bytes between runs, where they are and where they go.
+    skips: [usize; 2],
+}
+
+impl Job {
+    /// For runs that go to places `spread` bytes apart.
+    #[inline(always)]
+    pub(in crate::kernels) fn new(shape: Shape, spread: usize) -> Job {
+        Job {
+            run: shape.run,
+            lines: shape.lines,
+            skips: [shape.pitch, spread].map(|pitch| pitch.wrapping_sub(shape.run)),
+        }
+    }
+}
+
+/// Two and a half instructions a word in runs of 16 bytes, else four; 16 a line.
+///
+/// # Safety
+/// All runs can be read, and written at their new places; there is at least one.
+#[unsafe(naked)]
+pub(in crate::kernels) unsafe extern "C" fn copy(from: *const i8, to: *mut i8, job: &Job) {
     naked_asm!(
         "push {{r4-r9, lr}}",
-        "ldr r12, [sp, #28]",
-        "ldrd r12, lr, [r12]",
+        "ldmia.w r2, {{r2, r3, r12, lr}}",
+        "lsrs r4, r2, #4",
         "1:",
-        "lsrs r5, r2, #4",
-        "beq 3f",
+        "cbz r4, 3f",
+        "mov r5, r4",
         "2:",
         "ldr r6, [r0], #4",
         "ldr r7, [r0], #4",
