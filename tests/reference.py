@@ -33,11 +33,14 @@ def main(model_path, input_path, reference_path):
     if hasattr(rows, "files"):
         rows = rows[rows.files[0]]
     names = [output.name for output in session.get_outputs()]
-    rank = len(session.get_inputs()[0].shape)
-    results = {name: [] for name in names}
+    source = session.get_inputs()[0]
+    rank = len(source.shape)
+    # The input itself too: a plan's step may be its change of layout.
+    results = {name: [] for name in [source.name, *names]}
     for row in rows:
         row = row if row.ndim == rank else row[None]
-        for name, value in zip(names, session.run(None, {session.get_inputs()[0].name: row})):
+        results[source.name].append(row)
+        for name, value in zip(names, session.run(None, {source.name: row})):
             results[name].append(value)
     numpy.savez(reference_path, **{name: numpy.stack(values) for name, values in results.items()})
 
