@@ -12,6 +12,7 @@ fn main() {
         "kinglet_dsp",
         "kinglet_mve",
         "kinglet_armv7m",
+        "kinglet_rv32m",
         "kinglet_soft_float",
     ] {
         println!("cargo::rustc-check-cfg=cfg({name})");
@@ -25,6 +26,10 @@ fn main() {
     };
     if !float.is_empty() && !assembles(&target, float) {
         println!("cargo::rustc-cfg=kinglet_soft_float");
+    }
+    // 31 registers and multiplication.
+    if target.starts_with("riscv32") && assembles(&target, "mul x31, x31, x31") {
+        println!("cargo::rustc-cfg=kinglet_rv32m");
     }
     if !target.starts_with("thumb") {
         return;

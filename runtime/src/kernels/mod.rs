@@ -19,6 +19,8 @@ pub mod patch;
 pub mod planes;
 mod pool;
 pub mod quad;
+#[cfg(kinglet_rv32m)]
+mod riscv;
 mod runs;
 pub mod scratch;
 mod softmax;

@@ -8,6 +8,7 @@
 
 use super::conv::{Arithmetic, Int8};
 use super::{Geometry, Io};
+use crate::requantize::{Multiplier, Output};
 use core::num::NonZeroUsize;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -228,41 +229,126 @@ pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [
         pitch,
         rows,
         ..
-    } = *band.planes;
+    } = band.planes;
+    let (pitch, rows) = (*pitch, *rows);
     let planes = band
         .buffer
         .chunks_exact(NonZeroUsize::new(pitch.checked_mul(rows)?)?.get());
     for (lane, plane) in planes.take(band.lanes).enumerate() {
         let channel = band.channel.wrapping_add(lane);
         let weights = layer.weights.get(channel..)?;
-        let bias = layer.start(channel)?;
+        let results = Results {
+            bias: layer.start(channel)?,
+            multiplier: Multiplier::new(*layer.multipliers.get(channel)?),
+            output: &layer.output,
+            count: inner.output,
+            step: inner.y_step,
+        };
+        let small = small_kernel(outer, inner, weights);
         for o in 0..band.outputs {
             let row = plane.get(o.wrapping_mul(outer.stride.get()).wrapping_mul(pitch)..)?;
             let at = band
                 .at
                 .wrapping_add(lane)
                 .wrapping_add(o.wrapping_mul(outer.y_step));
-            for i in 0..inner.output {
-                let mut sum = bias;
-                for k in 0..outer.kernel {
-                    let start = k
-                        .wrapping_mul(pitch)
-                        .wrapping_add(i.wrapping_mul(inner.stride.get()));
-                    let taps = row.get(start..)?.get(..inner.kernel)?;
-                    for (l, &x) in taps.iter().enumerate() {
-                        let w = k
-                            .wrapping_mul(outer.w_step)
-                            .wrapping_add(l.wrapping_mul(inner.w_step));
-                        let product = i32::from(x).wrapping_mul((*weights.get(w)?).into());
-                        sum = sum.wrapping_add(product);
-                    }
-                }
-                let y = y.get_mut(at.wrapping_add(i.wrapping_mul(inner.y_step)))?;
-                *y = layer.finish(channel, sum)?;
+            let y = y.get_mut(at..)?;
+            match &small {
+                Some(weights) => results.small(weights, row, pitch, inner.stride.get(), y)?,
+                None => results.any(weights, outer, inner, row, pitch, y)?,
             }
         }
     }
     Some(())
+}
+
+/// The weights of a 3×3 kernel, rows first; `None` for other kernels.
+fn small_kernel(outer: &Axis, inner: &Axis, weights: &[i8]) -> Option<[[i32; 3]; 3]> {
+    if [outer.kernel, inner.kernel] != [3, 3] {
+        return None;
+    }
+    let mut small = [[0; 3]; 3];
+    for (k, row) in small.iter_mut().enumerate() {
+        for (l, w) in row.iter_mut().enumerate() {
+            let at = k
+                .wrapping_mul(outer.w_step)
+                .wrapping_add(l.wrapping_mul(inner.w_step));
+            *w = (*weights.get(at)?).into();
+        }
+    }
+    Some(small)
+}
+
+/// One row of a channel's results.
+struct Results<'a> {
+    bias: i32,
+    multiplier: Multiplier,
+    output: &'a Output,
+    count: usize,
+    /// Bytes from one result to the next.
+    step: usize,
+}
+
+impl Results<'_> {
+    /// A 3×3 kernel, whose weights stay in registers.
+    fn small(
+        &self,
+        weights: &[[i32; 3]; 3],
+        row: &[i16],
+        pitch: usize,
+        stride: usize,
+        y: &mut [i8],
+    ) -> Option<()> {
+        let [w0, w1, w2] = weights;
+        let (above, below) = row.split_at_checked(pitch)?;
+        let (below, last) = below.split_at_checked(pitch)?;
+        let dot = |row: &[i16], at: usize, w: &[i32; 3]| {
+            let x = row.get(at..)?.first_chunk::<3>()?;
+            let products = x.iter().zip(w).map(|(&x, w)| i32::from(x).wrapping_mul(*w));
+            Some(products.fold(0, i32::wrapping_add))
+        };
+        let (mut at, mut to) = (0usize, 0usize);
+        for _ in 0..self.count {
+            let sum = self.bias.wrapping_add(dot(above, at, w0)?);
+            let sum = sum
+                .wrapping_add(dot(below, at, w1)?)
+                .wrapping_add(dot(last, at, w2)?);
+            *y.get_mut(to)? = self.multiplier.requantize(sum, self.output);
+            at = at.wrapping_add(stride);
+            to = to.wrapping_add(self.step);
+        }
+        Some(())
+    }
+
+    /// Any kernel.
+    fn any(
+        &self,
+        weights: &[i8],
+        outer: &Axis,
+        inner: &Axis,
+        row: &[i16],
+        pitch: usize,
+        y: &mut [i8],
+    ) -> Option<()> {
+        for i in 0..self.count {
+            let mut sum = self.bias;
+            for k in 0..outer.kernel {
+                let start = k
+                    .wrapping_mul(pitch)
+                    .wrapping_add(i.wrapping_mul(inner.stride.get()));
+                let taps = row.get(start..)?.get(..inner.kernel)?;
+                for (l, &x) in taps.iter().enumerate() {
+                    let w = k
+                        .wrapping_mul(outer.w_step)
+                        .wrapping_add(l.wrapping_mul(inner.w_step));
+                    let product = i32::from(x).wrapping_mul((*weights.get(w)?).into());
+                    sum = sum.wrapping_add(product);
+                }
+            }
+            let y = y.get_mut(i.wrapping_mul(self.step))?;
+            *y = self.multiplier.requantize(sum, self.output);
+        }
+        Some(())
+    }
 }
 
 /// Depthwise convolution, in place or not. Weights are `[kh][kw][c]`; `scratch` has [`super::scratch::depthwise`] bytes.

@@ -4,6 +4,8 @@
 use super::tile::{Layer, Pairs};
 use crate::kernels::parts::chunks_of_both;
 use crate::kernels::patch::Residual;
+#[cfg(kinglet_rv32m)]
+use crate::kernels::riscv;
 use crate::kernels::runs::Shape;
 use crate::requantize::fixed::Scale;
 
@@ -40,7 +42,9 @@ pub(super) fn pairs(layer: &Layer<'_>, pairs: &Pairs<'_>, y: &mut [i8]) -> Optio
 }
 
 /// Results of two pixels for `N` blocks of channels.
-#[inline(always)]
+///
+/// By itself, and so is [`requantize`]: their sums and constants do not leave registers to those who call them.
+#[inline(never)]
 fn blocks<const N: usize>(
     layer: &Layer<'_>,
     x: [&[i8]; 2],
@@ -66,7 +70,7 @@ fn blocks<const N: usize>(
                 .checked_add(line.checked_mul(shape.run)?)?;
             *weights = all.get(start..)?.get(..shape.run)?;
         }
-        sums = multiply(sums, weights, lines);
+        multiply(&mut sums, weights, lines);
     }
     let [sums0, sums1] = &sums;
     for (y, sums) in [(y0, sums0), (y1, sums1)] {
@@ -77,15 +81,19 @@ fn blocks<const N: usize>(
     Some(())
 }
 
-/// Sums of `N` blocks and `P` pixels, with the products of one line added. All slices are equally long.
+/// Adds the products of one line to the sums of `P` pixels, `N` blocks each. All slices are equally long.
 #[inline(always)]
 fn multiply<const N: usize, const P: usize>(
-    mut sums: [[[i32; 4]; N]; P],
+    sums: &mut [[[i32; 4]; N]; P],
     weights: [&[[i8; 4]]; N],
     x: [&[i8]; P],
-) -> [[[i32; 4]; N]; P] {
+) {
+    #[cfg(kinglet_rv32m)]
+    if riscv::multiply(sums.as_flattened_mut(), &weights, &x) {
+        return;
+    }
     let Some(length) = x.iter().map(|x| x.len()).min() else {
-        return sums;
+        return;
     };
     for tap in 0..length {
         // Zeros never appear: the slices are equally long.
@@ -99,11 +107,10 @@ fn multiply<const N: usize, const P: usize>(
             }
         }
     }
-    sums
 }
 
 /// Results of a block's sums, for as many channels as `y` holds.
-#[inline(always)]
+#[inline(never)]
 fn requantize(layer: &Layer<'_>, block: usize, sums: &[i32; 4], y: &mut [i8]) -> Option<()> {
     let scale = layer.scales.get(block)?;
     let multipliers = layer.quad.multipliers.as_chunks::<4>().0.get(block)?;
@@ -132,7 +139,9 @@ pub(super) fn vector(layer: &Layer<'_>, x: &[i8], y: &mut [i8]) -> Option<()> {
             *row = weights.get(block.checked_mul(x.len())?..)?.get(..x.len())?;
             *sums = *bias.get(block)?;
         }
-        let [sums] = multiply([sums], rows, [x]);
+        let mut sums = [sums];
+        multiply(&mut sums, rows, [x]);
+        let [sums] = sums;
         for ((y, sums), block) in y.chunks_mut(4).zip(&sums).zip(blocks) {
             requantize(layer, block, sums, y)?;
         }
