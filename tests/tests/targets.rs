@@ -38,10 +38,11 @@ fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
         .unwrap()
 }
 
-/// Compares all targets with the host on a few samples; how many steps had packed weights or an addition within.
-fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 2] {
+/// Compares all targets with the host on a few samples; how many steps had packed weights or an addition within, and how many
+/// copies of concatenations there were on the host only.
+fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 3] {
     let host = compiled(graph, Target::Host);
-    let mut seen = [0, 0];
+    let mut seen = [0; 3];
     for target in TARGETS {
         let plan = compiled(graph, target);
         for _ in 0..3 {
@@ -52,14 +53,14 @@ fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 2]
                 "{name} for {target:?}"
             );
         }
-        let count = |what: &str| {
-            plan.steps
-                .iter()
-                .filter(|s| s.operator.contains(what))
-                .count()
+        let in_plan = |plan: &Compiled, what: &str| {
+            let steps = plan.steps.iter();
+            steps.filter(|s| s.operator.contains(what)).count()
         };
+        let count = |what: &str| in_plan(&plan, what);
         seen[0] += count("split") + count("quad") + count("Helium");
         seen[1] += count("and add");
+        seen[2] += in_plan(&host, "place") - count("place");
         assert_eq!(plan.macs(), host.macs(), "{name} for {target:?}");
     }
     seen
@@ -68,8 +69,12 @@ fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 2]
 #[test]
 fn every_target_s_plan_gives_the_same_bytes() {
     let mut random = Random::new(7);
-    let mut seen = [0, 0];
-    let mut add = |counts: [usize; 2]| seen = [seen[0] + counts[0], seen[1] + counts[1]];
+    let mut seen = [0; 3];
+    let mut add = |counts: [usize; 3]| {
+        for (seen, count) in seen.iter_mut().zip(counts) {
+            *seen += count;
+        }
+    };
     add(same_everywhere(
         "everything",
         &everything(true),
@@ -96,10 +101,10 @@ fn every_target_s_plan_gives_the_same_bytes() {
         ));
     }
     println!(
-        "{} packed layers, {} additions in a layer",
-        seen[0], seen[1]
+        "{} packed layers, {} additions in a layer, {} operands made in a concatenation",
+        seen[0], seen[1], seen[2]
     );
-    assert!(seen[0] > 1000 && seen[1] > 100, "{seen:?}");
+    assert!(seen[0] > 1000 && seen[1] > 100 && seen[2] > 20, "{seen:?}");
 }
 
 #[test]

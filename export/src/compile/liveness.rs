@@ -48,14 +48,7 @@ impl Liveness {
             this.resolve(graph, &views, id);
             this.write(graph, id, 0);
         }
-        let view = |t: usize| {
-            let node = &graph.nodes[t];
-            match node.op {
-                Op::Reshape => !views.contains_key(&node.output),
-                Op::Slice { .. } => views.contains_key(&node.output),
-                _ => false,
-            }
-        };
+        let view = |t: usize| views::moves_nothing(graph, &views, t);
         for (t, node) in graph.nodes.iter().enumerate() {
             for &id in &node.inputs {
                 this.resolve(graph, &views, id);

@@ -6,7 +6,7 @@ use super::layout::Arranged;
 use super::memory::{self, Placement};
 use super::storage::Storage;
 use super::tiling::{self, Choice, Segment, Untiled};
-use super::{Chain, CompileError, CompileOptions, Target, Tiled, Tiling};
+use super::{Chain, CompileError, CompileOptions, Target, Tiled, Tiling, views};
 use crate::passes::total_macs;
 
 /// Everything that emission needs.
@@ -55,6 +55,11 @@ pub(super) fn plan(
     arranged: Arranged,
     options: &CompileOptions,
 ) -> Result<(Planned, Option<Tiled>)> {
+    let mut arranged = arranged;
+    // The host shows every tensor in a place of its own: calibration and verification look at them.
+    if options.target != Target::Host {
+        arranged.bands.views = views::concatenated(&arranged.graph);
+    }
     let untiled = Planned::new(arranged, options.target)?;
     let limit = options.arena_limit.unwrap_or(usize::MAX);
     let fits = |p: &Planned| p.placement.arena_len <= limit;

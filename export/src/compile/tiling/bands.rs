@@ -1,9 +1,9 @@
-//! Values that are bands of rows of others: how a tiled graph differs from an ordinary one.
+//! Values that are parts of others: bands of rows of a tiled graph, and what is concatenated.
 
 use crate::graph::ValueId;
 use std::collections::HashMap;
 
-/// How the values of a tiled graph hang together. Empty for a graph that is not tiled.
+/// How the values of a graph hang together. A graph that is not tiled has the views of its concatenations only.
 #[derive(Clone, Default, Debug)]
 pub(in crate::compile) struct Bands {
     /// Values that are a part of another one's memory: of which, from which element on.

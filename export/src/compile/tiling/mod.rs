@@ -72,6 +72,18 @@ pub(super) fn tile(arranged: &Arranged, segments: &[Segment]) -> Tiled {
         bands: Bands::default(),
         origins: Vec::new(),
     };
+    // In bands, what is concatenated is copied.
+    let tiled = |t: usize| segments.iter().any(|s| (s.first..=s.last).contains(&t));
+    let whole = |id| source.producer(id).is_none_or(|t| !tiled(t));
+    let views = arranged
+        .bands
+        .views
+        .iter()
+        .filter(|(_, part)| whole(part.0));
+    tiler
+        .bands
+        .views
+        .extend(views.map(|(&id, &part)| (id, part)));
     let mut t = 0;
     for segment in segments {
         tiler.keep(source, t..segment.first);
