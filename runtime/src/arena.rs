@@ -78,14 +78,18 @@ pub(crate) fn io_and_scratch(
     let scratch = Some(scratch.range()?)
         .filter(|range| !range.is_empty())
         .unwrap_or(0..0);
-    if input.start == output.start {
-        let both = input.start..input.end.max(output.end);
-        let [both, scratch] = arena.get_disjoint_mut([both, scratch]).ok()?;
-        return Some((Io::InPlace(signed_mut(both)?), signed_mut(scratch)?));
-    }
-    let [x, y, scratch] = arena.get_disjoint_mut([input, output, scratch]).ok()?;
+    let in_place = input.start == output.start;
+    let (read, written) = match in_place {
+        true => (input.start..input.end.max(output.end), 0..0),
+        false => (input, output),
+    };
+    let [x, y, scratch] = arena.get_disjoint_mut([read, written, scratch]).ok()?;
     let (x, y) = (signed_mut(x)?, signed_mut(y)?);
-    Some((Io::Apart { x, y }, signed_mut(scratch)?))
+    let io = match in_place {
+        true => Io::InPlace(x),
+        false => Io::Apart { x, y },
+    };
+    Some((io, signed_mut(scratch)?))
 }
 
 fn signed_mut(bytes: &mut [u8]) -> Option<&mut [i8]> {

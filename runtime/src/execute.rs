@@ -35,7 +35,12 @@ pub(crate) fn execute<const OPS: u64>(
         O::ConvI8 if linked(O::ConvI8) => conv_i8(step, data, arena),
         O::ConvI8Split if linked(O::ConvI8Split) => {
             let p = step.parameters::<format::ConvI8>()?;
-            conv_split(step, p, None, data, arena)
+            // One instance serves both operators.
+            if linked(O::ConvAddI8Split) {
+                conv_split::<true>(step, p, None, data, arena)
+            } else {
+                conv_split::<false>(step, p, None, data, arena)
+            }
         }
         O::ConvI8Quad if linked(O::ConvI8Quad) => {
             let p = step.parameters::<format::ConvI8>()?;
@@ -47,7 +52,7 @@ pub(crate) fn execute<const OPS: u64>(
         }
         O::ConvAddI8Split if linked(O::ConvAddI8Split) => {
             let p = step.parameters::<format::ConvAddI8>()?;
-            conv_split(step, &p.conv, Some(&p.residual), data, arena)
+            conv_split::<true>(step, &p.conv, Some(&p.residual), data, arena)
         }
         O::ConvAddI8Quad if linked(O::ConvAddI8Quad) => {
             let p = step.parameters::<format::ConvAddI8>()?;
@@ -68,7 +73,12 @@ pub(crate) fn execute<const OPS: u64>(
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
         O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_reference::<i8>(step, data, arena, true),
-        O::DepthwiseI8Planes if linked(O::DepthwiseI8Planes) => depthwise_planes(step, data, arena),
+        O::DepthwiseI8Planes if linked(O::DepthwiseI8Planes) => {
+            depthwise_planes::<false>(step, data, arena)
+        }
+        O::DepthwiseI8Small if linked(O::DepthwiseI8Small) => {
+            depthwise_planes::<true>(step, data, arena)
+        }
         O::DepthwiseI8W16 if linked(O::DepthwiseI8W16) => {
             conv_reference::<i16>(step, data, arena, true)
         }
@@ -144,12 +154,16 @@ fn conv_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     }
 }
 
-fn depthwise_planes(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+fn depthwise_planes<const SMALL: bool>(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
     let p = step.parameters::<format::ConvI8>()?;
     let layer = int8::<i8>(data, &p.int8, p.weights, p.bias, p.multipliers)?;
     let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
     let g = Geometry::new(&p.window)?;
-    kernels::planes::depthwise_planes::<DepthwiseLanes>(&g, &layer, &mut io, scratch)
+    kernels::planes::depthwise_planes::<DepthwiseLanes, SMALL>(&g, &layer, &mut io, scratch)
 }
 
 fn conv_plain(
@@ -163,7 +177,7 @@ fn conv_plain(
     conv_packed(step, p, &weights, residual, arena)
 }
 
-fn conv_split(
+fn conv_split<const ADDS: bool>(
     step: &Step<'_>,
     p: &format::ConvI8,
     residual: Option<&format::Residual>,
@@ -173,7 +187,7 @@ fn conv_split(
     let weights = split(data, p.weights, p.bias, p.multipliers)?;
     let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
     let residual = residual.map(Residual::from);
-    kernels::conv_split(
+    kernels::conv_split::<ADDS>(
         &Geometry::new(&p.window)?,
         &weights,
         p.int8.input_zero_point.get() as i8,

@@ -589,6 +589,8 @@ op_codes! {
     ConvAddI8Quad = 42, "conv2d and add int8, quad weights";
     /// As `DepthwiseI8`, in place if need be: see [`crate::kernels::planes`].
     DepthwiseI8Planes = 46, "depthwise int8 by planes";
+    /// As `DepthwiseI8Planes`, for what has loops of its own: see [`crate::kernels::planes::is_small`].
+    DepthwiseI8Small = 48, "depthwise 3x3 int8 by planes";
     /// As `ConvI8`, one group, weights, biases and multipliers in blocks for Helium: see [`crate::kernels::helium`].
     ConvI8Helium = 43, "conv2d int8, Helium weights";
     /// [`ConvAddI8`], weights as for `ConvI8Helium`.

@@ -40,7 +40,7 @@ impl<const OPS: u64> Session<'_, '_, OPS> {
 /// Makes a type with
 /// - `Kws::PLAN`: the bytes, in flash; `Kws::OPS`: the operators used, and only those are linked;
 /// - `Kws::ARENA_LEN` and `Kws::arena()`: the memory it needs;
-/// - `Kws::new(&mut arena)`: checks the plan and returns a `Kws`;
+/// - `Kws::new(&mut arena)`: checks the plan's checksum and returns a `Kws`;
 /// - `kws.run(&[…])`: from an array of the input's type and length to one of the output's (models with one input;
 ///   the first output);
 /// - `kws.session()`: everything else.
@@ -71,12 +71,12 @@ macro_rules! model {
                 $crate::Arena::new()
             }
 
-            /// Checks the plan and puts it to work in `arena`.
+            /// Checks the plan's checksum and puts it to work in `arena`.
             ///
             /// # Errors
             /// The plan is damaged, or the arena is smaller than [`Self::ARENA_LEN`].
             pub fn new<const N: usize>(arena: &'a mut $crate::Arena<N>) -> Result<Self, $crate::SessionError> {
-                let plan = $crate::Plan::parse_for::<{ $crate::header::op_set(include_bytes!($path)) }>(Self::PLAN)?;
+                let plan = $crate::Plan::linked(Self::PLAN)?;
                 Ok(Self($crate::Session::new(plan, arena.bytes_mut())?))
             }
 

@@ -64,6 +64,22 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// As `parse`, and [`crate::StepError::NotLinked`] for another operator.
     pub fn parse_for<const OPS: u64>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
+        let plan = Self::linked(bytes)?;
+        plan.check_io()?;
+        plan.check_steps::<OPS>()?;
+        Ok(plan)
+    }
+
+    /// A plan that is a part of the program, as [`model!`](crate::model) links it in: its lengths and its checksum are checked, so
+    /// that flash which has lost a bit is found, but not its records. The compiler checked those when it made the plan, with
+    /// [`parse`](Self::parse), and the code that checks them would be up to a fifth of a firmware.
+    ///
+    /// Kernels look at every access in any case: a forged record makes [`crate::Session::run`] return
+    /// [`crate::RunError::Step`] (`tests/hostile_plans.rs` tries), or take long. Plans from elsewhere are for `parse`.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the first thing that is wrong.
+    pub fn linked(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
         let truncated = |expected: usize| PlanError::Truncated {
             expected: expected as u32,
             found: bytes.len() as u32,
@@ -126,8 +142,6 @@ impl<'p> Plan<'p> {
                 offset: header.data.offset.get(),
             });
         }
-        plan.check_io()?;
-        plan.check_steps::<OPS>()?;
         Ok(plan)
     }
 

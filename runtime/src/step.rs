@@ -4,6 +4,7 @@ use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::Geometry;
 use crate::kernels::helium;
+use crate::kernels::planes;
 use crate::kernels::scratch::{self, Form};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -65,6 +66,7 @@ impl<'p> Step<'p> {
             O::ConvI8
             | O::DepthwiseI8
             | O::DepthwiseI8Planes
+            | O::DepthwiseI8Small
             | O::ConvI8W16
             | O::DepthwiseI8W16 => {
                 let p = self.parameters::<format::ConvI8>();
@@ -124,6 +126,7 @@ impl<'p> Step<'p> {
             O::ConvI8,
             O::DepthwiseI8,
             O::DepthwiseI8Planes,
+            O::DepthwiseI8Small,
             O::ConvI8W16,
             O::DepthwiseI8W16,
             O::ConvI8Split,
@@ -291,7 +294,7 @@ impl<'p> Step<'p> {
         let geometry = Geometry::new(&p.window).ok_or(StepError::Parameter)?;
         let by_rows = matches!(
             self.code,
-            OpCode::DepthwiseI8Planes | OpCode::DepthwiseI8Helium
+            OpCode::DepthwiseI8Planes | OpCode::DepthwiseI8Small | OpCode::DepthwiseI8Helium
         );
         if self.code == OpCode::DepthwiseI8Helium {
             let len = helium::depthwise_len(channels as usize).ok_or(StepError::Parameter)?;
@@ -306,6 +309,9 @@ impl<'p> Step<'p> {
         } else {
             let taps = weights.checked_div(channels).ok_or(StepError::Parameter)?;
             self.packed(limits, [taps, channels], [p.weights, p.bias, p.multipliers])?;
+        }
+        if self.code == OpCode::DepthwiseI8Small && !planes::is_small(&geometry) {
+            return Err(StepError::Parameter);
         }
         let needed = if by_rows {
             scratch::depthwise(form, &geometry)
@@ -411,6 +417,7 @@ impl<'p> Step<'p> {
             self.code,
             OpCode::DepthwiseI8
                 | OpCode::DepthwiseI8Planes
+                | OpCode::DepthwiseI8Small
                 | OpCode::DepthwiseI8Helium
                 | OpCode::DepthwiseI8W16
                 | OpCode::DepthwiseF32

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the model zoo, the command under test, and small networks made in code.
 
 pub mod command;
+pub mod costs;
 pub mod networks;
 pub mod performance;
 pub mod random;

@@ -27,6 +27,8 @@ pub struct Row {
     pub macs: u64,
     /// Executed instructions of one inference.
     pub instructions: u64,
+    /// What the compiler predicted.
+    pub predicted: u64,
     /// Bytes of flash without the plan: firmware, log and file exchange included.
     pub code: u64,
     /// Bytes of the plan.
@@ -35,6 +37,8 @@ pub struct Row {
     pub arena: u64,
     /// Bytes of stack, at most.
     pub stack: u64,
+    /// The compiler's bound for them.
+    pub stack_bound: u64,
     /// Instructions of each step.
     pub steps: Vec<Step>,
 }
@@ -135,6 +139,7 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
          Executed instructions of one inference with int8 models, counted by the emulator: exact and repeatable, but *not* cycles\n\
          (no wait states, no pipelines; Helium's instructions take two cycles or more each). Output bytes are those of the host on\n\
          every board. Code is the whole firmware without the plan: runtime, start-up, log, file exchange with the emulator.\n\n\
+         Predicted is what `kinglet compile` says before anything runs, against what was counted; bound is what it says of the stack.\n\n\
          This page is made from `tests/performance/*.json`, which also have the instructions of every step. CI measures all of\n\
          them again and fails when one has grown. The commands behind the figures:\n\n\
          ```\n\
@@ -151,8 +156,8 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
             table.board, table.core, table.compiler
         );
         text.push_str(
-            "| model | MACs run | instructions | per MAC run | rival | ours / rival | code | rival | arena | rival | plan | `.tflite` | stack |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+            "| model | MACs run | instructions | predicted | per MAC run | rival | ours / rival | code | rival | arena | rival | plan | `.tflite` | stack | bound |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for row in &table.rows {
             let rival = rivals
@@ -165,10 +170,11 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
             });
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.2} | {} | {ratio} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {:+.1} % | {:.2} | {} | {ratio} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.model,
                 grouped(row.macs),
                 grouped(row.instructions),
+                100.0 * (row.predicted as f64 / row.instructions.max(1) as f64 - 1.0),
                 row.instructions as f64 / row.macs.max(1) as f64,
                 of(|r| r.instructions),
                 grouped(row.code),
@@ -178,6 +184,7 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
                 grouped(row.plan),
                 of(|r| r.model_bytes),
                 grouped(row.stack),
+                grouped(row.stack_bound),
             );
         }
     }

@@ -1,7 +1,7 @@
 //! The plan files that the runtime's own tests damage are those that the compiler makes today.
 
 use kinglet::{OpCode, Plan};
-use kinglet_export::compile::{CompileOptions, Target, Tiling, compile};
+use kinglet_export::compile::{CompileOptions, Kernels, Target, Tiling, compile};
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
 use kinglet_tests::networks::everything;
@@ -53,6 +53,7 @@ fn the_fixtures_are_what_the_compiler_makes() {
             strip: true,
             tiling: Tiling::Off,
             arena_limit: None,
+            kernels: Kernels::Packed,
             target,
             keep_dead_channels: true,
         };
@@ -79,6 +80,7 @@ fn the_fixtures_use_nearly_every_operator() {
         let options = CompileOptions {
             target,
             keep_dead_channels: true,
+            kernels: Kernels::Packed,
             ..CompileOptions::default()
         };
         let file = compile(&graph(), &options).unwrap().file;

@@ -1,7 +1,7 @@
 //! Why the firmware stopped early.
 
 use crate::host::Name;
-use kinglet::{PlanError, RunError, SessionError};
+use kinglet::RunError;
 
 /// Logged, and then the emulator's exit status is a failure.
 #[derive(Clone, Copy, Debug, defmt::Format)]
@@ -14,39 +14,22 @@ pub enum Failure {
     Write(Name),
     /// The last sample is shorter than the plan's inputs.
     SampleCutOff,
-    /// The plan does not fit the memory for loaded plans.
-    PlanTooLong {
-        /// Bytes of plan.
-        found: usize,
-        /// Bytes that fit.
-        available: usize,
-    },
-    /// The plan is wrong.
-    Plan(PlanError),
-    /// The session cannot start.
-    Session(SessionError),
-    /// A run stopped.
-    Run(RunError),
+    /// The plan is damaged or too long, or the arena too small for it.
+    Start,
+    /// A run stopped at this step.
+    Step(usize),
     /// The plan says that it has an input or output, but the session does not.
     Tensor(usize),
     /// The stack grew out of the memory that is watched.
     StackUnbounded,
 }
 
-impl From<PlanError> for Failure {
-    fn from(error: PlanError) -> Self {
-        Failure::Plan(error)
-    }
-}
-
-impl From<SessionError> for Failure {
-    fn from(error: SessionError) -> Self {
-        Failure::Session(error)
-    }
-}
-
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Failure::Run(error)
+        match error {
+            RunError::Step { index } => Failure::Step(index as usize),
+            RunError::Input { index } | RunError::Output { index } => Failure::Tensor(index.into()),
+            _ => Failure::Start,
+        }
     }
 }

@@ -122,6 +122,7 @@ impl File {
     ///
     /// # Errors
     /// The host cannot write.
+    #[inline(never)]
     pub fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         // Nothing is written to standard output by an empty request, and some hosts call it an error.
         if bytes.is_empty() {

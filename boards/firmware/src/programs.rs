@@ -68,7 +68,8 @@ pub fn run<B: Board, const OPS: u64>(
     let mut counter = Calibrated::new(counter);
     finish(match session {
         Ok(session) => serve(session, &mut counter, &mut busy),
-        Err(error) => Err(Failure::Session(*error)),
+        // A description of every error would be a tenth of a small firmware.
+        Err(_) => Err(Failure::Start),
     })
 }
 
@@ -85,7 +86,7 @@ pub unsafe fn load<B: Board>(arena: &mut [u8]) -> ! {
     // starts with it zeroed, and any bytes would be valid. Without one the slice is empty.
     let memory = unsafe { core::slice::from_raw_parts_mut(memory, available) };
     let result = read_plan(memory).and_then(|plan| {
-        let mut session = DynSession::new(plan, arena)?;
+        let mut session = DynSession::new(plan, arena).map_err(describe)?;
         serve(&mut session, &mut counter, &mut busy)
     });
     finish(result)
@@ -94,13 +95,23 @@ pub unsafe fn load<B: Board>(arena: &mut [u8]) -> ! {
 fn read_plan(memory: &mut [u8]) -> Result<Plan<'_>, Failure> {
     let file = File::open(Name::Plan)?;
     let (found, available) = (file.len()?, memory.len());
-    let bytes = memory
-        .get_mut(..found)
-        .ok_or(Failure::PlanTooLong { found, available })?;
+    let bytes = memory.get_mut(..found).ok_or_else(|| {
+        defmt::error!(
+            "a plan of {=usize} bytes, there is room for {=usize}",
+            found,
+            available
+        );
+        Failure::Start
+    })?;
     let read = file.read(bytes)?;
-    Ok(Plan::parse(
-        bytes.get(..read).ok_or(Failure::Read(Name::Plan))?,
-    )?)
+    let bytes = bytes.get(..read).ok_or(Failure::Read(Name::Plan))?;
+    Plan::parse(bytes).map_err(describe)
+}
+
+/// Logs what is wrong with a plan or its arena.
+fn describe(error: impl defmt::Format) -> Failure {
+    defmt::error!("{}", error);
+    Failure::Start
 }
 
 /// Proves a board's counter; see [`calibrate!`](crate::calibrate).

@@ -110,6 +110,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
                 s.operator.to_owned(),
                 grouped(s.macs),
                 grouped(s.instructions),
+                s.predicted.map_or_else(|| "-".into(), grouped),
                 if s.macs > 0 {
                     format!("{:.3}", s.instructions as f64 / s.macs as f64)
                 } else {
@@ -126,6 +127,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         "operator",
         "MACs",
         "instructions",
+        "predicted",
         "per MAC",
         "share",
     ];
@@ -149,7 +151,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     if args.json {
         let each: Vec<_> = steps.iter().map(|s| json!({
             "name": s.name, "operator": s.operator, "macs": s.macs, "instructions": s.instructions,
-            "first_step": s.first, "step_count": s.count,
+            "instructions_predicted": s.predicted, "first_step": s.first, "step_count": s.count,
         })).collect();
         common::print_json(&json!({
             "model": model.name,
@@ -189,6 +191,8 @@ struct ProfiledNode {
     most: u64,
     macs: u64,
     instructions: u64,
+    /// What the compiler predicted; `None` for a plan file or an operator that was not measured.
+    predicted: Option<u64>,
 }
 
 /// Median over samples of the instructions of every node's steps; empty unless profiled.
@@ -202,6 +206,7 @@ fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledNode> {
         let counts = result.step_instructions.iter().filter_map(|s| s.get(i));
         let instructions = common::median(&counts.copied().collect::<Vec<u64>>());
         let operator = operator.name();
+        let predicted = model.steps().and_then(|steps| steps.get(i)?.instructions);
         let Some(node) = nodes.iter_mut().find(|n| n.name == *name) else {
             nodes.push(ProfiledNode {
                 name: name.clone(),
@@ -211,12 +216,14 @@ fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledNode> {
                 most: instructions,
                 macs,
                 instructions,
+                predicted,
             });
             continue;
         };
         node.count += 1;
         node.macs += macs;
         node.instructions += instructions;
+        node.predicted = node.predicted.zip(predicted).map(|(a, b)| a + b);
         if instructions > node.most {
             (node.most, node.operator) = (instructions, operator);
         }

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 
 /// Compile an ONNX model into a plan: one file that the runtime executes on any target.
 ///
-/// Prints what the plan needs before anything is flashed: arena, flash, and the layer at the memory peak.
+/// Prints what the plan needs before anything is flashed: arena, flash, stack, the layer at the memory peak, and about how
+/// many instructions an inference takes (`kinglet emulate` counts them).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f
@@ -52,6 +53,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         keep_dead_channels: args.keep_dead_channels,
         tiling: args.tile,
         arena_limit: args.arena_limit,
+        ..CompileOptions::default()
     };
     let model =
         Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
@@ -75,6 +77,8 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "peak": { "step": peak, "bytes": compiled.peak_bytes },
             "tiled": compiled.tiled,
             "macs": compiled.macs(),
+            "instructions_predicted": compiled.instructions,
+            "stack_bound_bytes": compiled.stack_bound,
             "channels": compiled.channels,
             "steps": compiled.steps,
             "warnings": model.warnings,
@@ -101,6 +105,14 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         vec!["steps".into(), compiled.steps.len().to_string()],
         vec!["multiply-accumulates".into(), grouped(compiled.macs())],
     ];
+    if let Some(bound) = compiled.stack_bound {
+        let bound = format!("{} bytes at most", grouped(bound));
+        rows.insert(4, vec!["stack (RAM)".into(), bound]);
+    }
+    if let Some(instructions) = compiled.instructions {
+        let about = format!("about {}", grouped(instructions));
+        rows.push(vec!["instructions an inference".into(), about]);
+    }
     if let Some(tiled) = &compiled.tiled {
         rows.push(vec![
             "arena without tiling".into(),

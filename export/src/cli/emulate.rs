@@ -4,7 +4,7 @@ use super::common::{self, ModelArgs, grouped};
 use crate::emulate::{self, Mode, Request};
 use crate::report::terminal_table;
 use crate::samples;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, bail};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -62,6 +62,18 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         samples::write(&plan, &outputs, samples.keeps_batch, output).into_diagnostic()?;
     }
     let instructions = common::median(&result.instructions);
+    let compiled = model.compiled.as_ref();
+    let predicted = compiled.and_then(|c| c.instructions);
+    // A firmware that loads plans has frames of its own.
+    let bound = compiled
+        .filter(|_| !args.loaded)
+        .and_then(|c| c.stack_bound);
+    if let Some(bound) = bound.filter(|bound| result.stack_peak_bytes > *bound) {
+        bail!(
+            "the stack reached {} bytes, the compiler said {bound} at most: a defect of its table, please report this",
+            result.stack_peak_bytes
+        );
+    }
     if args.json {
         common::print_json(&json!({
             "board": board.name,
@@ -69,6 +81,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "samples": samples.rows.len(),
             "instructions": instructions,
             "instructions_each": result.instructions,
+            "instructions_predicted": predicted,
             "macs": model.macs(),
             "flash_bytes": result.flash_bytes,
             "plan_bytes": result.plan_bytes,
@@ -76,6 +89,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "arena_bytes": result.arena_bytes,
             "static_ram_bytes": result.static_ram_bytes,
             "stack_peak_bytes": result.stack_peak_bytes,
+            "stack_bound_bytes": bound,
             "log": result.log,
         }));
         return Ok(());
@@ -88,6 +102,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             grouped(instructions),
         ],
     ];
+    if let Some(predicted) = predicted {
+        rows.push(vec![
+            "  the compiler's prediction".into(),
+            grouped(predicted),
+        ]);
+    }
     let macs = model.macs();
     rows.push(vec!["multiply-accumulates".into(), grouped(macs)]);
     rows.push(vec![
@@ -105,6 +125,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         ],
         vec!["stack peak".into(), bytes(result.stack_peak_bytes)],
     ]);
+    if let Some(bound) = bound {
+        rows.push(vec!["  the compiler's bound".into(), bytes(bound)]);
+    }
     println!("{}", terminal_table(&[&model.name, board.name], &rows));
     Ok(())
 }

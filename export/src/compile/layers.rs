@@ -1,15 +1,18 @@
 //! Int8 convolutions and fully connected layers: which kernel runs them, with which weights and how much working memory.
 
+use super::cost::{self, Work};
 use super::facts::{Facts, Result};
+use super::layout::transpose_data;
 use super::packing::{self, Packed, Weights};
 use super::residual::{self, Residuals};
 use super::storage::Needs;
 use super::tiling::Bands;
 use super::weights::{fold_zero_point, multipliers};
-use super::{Target, layout::transpose_data};
+use super::{CompileOptions, Kernels, Target};
 use crate::graph::{Clamp, DType, Data, Node, Op};
 use kinglet::format::{self, OpCode};
 use kinglet::kernels::Geometry;
+use kinglet::kernels::planes;
 use kinglet::kernels::scratch::{self, Form};
 use kinglet::requantize::Output;
 use std::collections::HashMap;
@@ -45,7 +48,8 @@ pub(super) fn can_add(facts: Facts<'_>, t: usize, target: Target) -> bool {
 }
 
 /// Chooses a kernel for every int8 layer of a channels-last graph.
-pub(super) fn choose(facts: Facts<'_>, bands: &Bands, target: Target) -> Result<Layers> {
+pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) -> Result<Layers> {
+    let target = options.target;
     let residuals = residual::find(facts.graph, bands, |t| can_add(facts, t, target));
     let mut layers = HashMap::new();
     for (t, node) in facts.graph.nodes.iter().enumerate() {
@@ -56,6 +60,7 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, target: Target) -> Result<
             facts,
             node,
             target,
+            kernels: options.kernels,
         };
         let layer = match &node.op {
             Op::Conv2d {
@@ -87,9 +92,31 @@ struct Chooser<'g> {
     facts: Facts<'g>,
     node: &'g Node,
     target: Target,
+    kernels: Kernels,
 }
 
+/// Share of its instructions that a layer must save to run by another kernel than the target's own: that kernel's code has to
+/// be in the firmware, too.
+const WORTHWHILE: f64 = 0.1;
+
 impl Chooser<'_> {
+    /// Whether the target's own kernel is taken, and not the one for plain weights.
+    fn own(&self, own: OpCode, plain: OpCode) -> bool {
+        match self.kernels {
+            Kernels::Packed => true,
+            Kernels::Plain => false,
+            Kernels::Cheapest => {
+                let work = Work::of(self.facts.graph, self.node);
+                let costs = cost::costs(self.target);
+                let of = |code: OpCode| costs?.step(code.name(), &work);
+                match (of(own), of(plain)) {
+                    (Some(own), Some(plain)) => plain as f64 > own as f64 * (1.0 - WORTHWHILE),
+                    _ => true,
+                }
+            }
+        }
+    }
+
     fn conv(
         &self,
         geometry: Option<Geometry>,
@@ -110,7 +137,10 @@ impl Chooser<'_> {
         let patches = self.target.patches() && narrow;
         let scratch_of = |form| geometry.as_ref().and_then(|g| scratch::conv(form, g, adds));
         if patches && groups == 1 {
-            let form = self.target.form();
+            let form = match self.target.form() {
+                form if self.own(conv_code(form, adds), conv_code(Form::Plain, adds)) => form,
+                _ => Form::Plain,
+            };
             let packed = match form {
                 // Taps by columns.
                 Form::Helium => packing::pack(
@@ -122,18 +152,8 @@ impl Chooser<'_> {
                 _ => packing::pack(form, &weights, &bias, &multipliers),
             };
             let form = if packed.is_some() { form } else { Form::Plain };
-            let code = match (form, adds) {
-                (Form::Plain, false) => OpCode::ConvI8,
-                (Form::Plain, true) => OpCode::ConvAddI8,
-                (Form::Split, false) => OpCode::ConvI8Split,
-                (Form::Split, true) => OpCode::ConvAddI8Split,
-                (Form::Quad, false) => OpCode::ConvI8Quad,
-                (Form::Quad, true) => OpCode::ConvAddI8Quad,
-                (Form::Helium, false) => OpCode::ConvI8Helium,
-                (Form::Helium, true) => OpCode::ConvAddI8Helium,
-            };
             return Ok(Layer {
-                code,
+                code: conv_code(form, adds),
                 int8,
                 constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
                 needs: Needs {
@@ -147,7 +167,13 @@ impl Chooser<'_> {
             Form::Helium if fits(Form::Helium).is_some() => Form::Helium,
             _ => Form::Plain,
         };
-        let rows = fits(form).filter(|_| patches && depthwise);
+        let own = match form {
+            Form::Helium => OpCode::DepthwiseI8Helium,
+            _ if geometry.is_some_and(|g| planes::is_small(&g)) => OpCode::DepthwiseI8Small,
+            _ => OpCode::DepthwiseI8Planes,
+        };
+        let rows =
+            fits(form).filter(|_| patches && depthwise && self.own(own, OpCode::DepthwiseI8));
         let packed = match form {
             Form::Helium if rows.is_some() => {
                 packing::pack_depthwise(&self.weights()?, &bias, &multipliers)
@@ -158,8 +184,7 @@ impl Chooser<'_> {
             code: match (depthwise, narrow) {
                 (false, true) => OpCode::ConvI8,
                 (false, false) => OpCode::ConvI8W16,
-                (true, true) if packed.is_some() => OpCode::DepthwiseI8Helium,
-                (true, true) if rows.is_some() => OpCode::DepthwiseI8Planes,
+                (true, true) if rows.is_some() => own,
                 (true, true) => OpCode::DepthwiseI8,
                 (true, false) => OpCode::DepthwiseI8W16,
             },
@@ -182,7 +207,10 @@ impl Chooser<'_> {
         let weights = self.weights()?;
         let (int8, bias, multipliers) = self.numbers(outputs, clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
-        let form = self.target.form();
+        let form = match self.target.form() {
+            form if self.own(dense_code(form, narrow), dense_code(Form::Plain, narrow)) => form,
+            _ => Form::Plain,
+        };
         let mut packed = packing::pack(form, &weights, &bias, &multipliers);
         let form = if packed.is_some() { form } else { Form::Plain };
         if let (Some(packed), Form::Split) = (&mut packed, form)
@@ -194,13 +222,7 @@ impl Chooser<'_> {
             packed.multipliers.truncate(4);
         }
         Ok(Layer {
-            code: match (form, narrow) {
-                (Form::Split, _) => OpCode::FullyConnectedI8Split,
-                (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
-                (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
-                (Form::Plain, true) => OpCode::FullyConnectedI8,
-                (Form::Plain, false) => OpCode::FullyConnectedI8W16,
-            },
+            code: dense_code(form, narrow),
             int8,
             constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
             needs: Needs {
@@ -273,6 +295,31 @@ impl Chooser<'_> {
             }
         }
         Ok((int8, bias, multipliers))
+    }
+}
+
+/// The operator of a convolution of one group, with bytes as weights, that adds a residual or not.
+fn conv_code(form: Form, adds: bool) -> OpCode {
+    match (form, adds) {
+        (Form::Plain, false) => OpCode::ConvI8,
+        (Form::Plain, true) => OpCode::ConvAddI8,
+        (Form::Split, false) => OpCode::ConvI8Split,
+        (Form::Split, true) => OpCode::ConvAddI8Split,
+        (Form::Quad, false) => OpCode::ConvI8Quad,
+        (Form::Quad, true) => OpCode::ConvAddI8Quad,
+        (Form::Helium, false) => OpCode::ConvI8Helium,
+        (Form::Helium, true) => OpCode::ConvAddI8Helium,
+    }
+}
+
+/// The operator of a fully connected layer.
+fn dense_code(form: Form, narrow: bool) -> OpCode {
+    match (form, narrow) {
+        (Form::Split, _) => OpCode::FullyConnectedI8Split,
+        (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
+        (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
+        (Form::Plain, true) => OpCode::FullyConnectedI8,
+        (Form::Plain, false) => OpCode::FullyConnectedI8W16,
     }
 }
 

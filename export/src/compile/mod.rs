@@ -5,6 +5,7 @@
 //! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
 pub mod channels;
+pub mod cost;
 mod emit;
 mod facts;
 mod image;
@@ -71,6 +72,18 @@ impl Target {
     }
 }
 
+/// Which kernels an int8 layer may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kernels {
+    /// The cheapest by the target's measured costs.
+    #[default]
+    Cheapest,
+    /// Those with weights packed for the target, wherever that is possible.
+    Packed,
+    /// Those with plain weights.
+    Plain,
+}
+
 /// Choices of the compiler.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CompileOptions {
@@ -84,6 +97,8 @@ pub struct CompileOptions {
     pub tiling: Tiling,
     /// Most bytes of arena; tiles whatever is necessary, at the least cost.
     pub arena_limit: Option<usize>,
+    /// Which kernels int8 layers may take.
+    pub kernels: Kernels,
 }
 
 /// A step, for people and for comparisons.
@@ -114,6 +129,10 @@ pub struct StepInfo {
     pub quantization: Option<Quantization>,
     /// Multiply-accumulates, padding counted.
     pub macs: u64,
+    /// What its instructions depend on.
+    pub work: cost::Work,
+    /// Instructions, as the target's measurements predict them; `None` where there are none.
+    pub instructions: Option<u64>,
 }
 
 fn dtype_name<S: serde::Serializer>(dtype: &DType, serializer: S) -> Result<S::Ok, S::Error> {
@@ -145,6 +164,10 @@ pub struct Compiled {
     pub channels: Option<channels::Report>,
     /// What runs by bands; `None` when nothing does.
     pub tiled: Option<Tiled>,
+    /// Instructions of one inference, as the target's measurements predict them; `None` where there are none.
+    pub instructions: Option<u64>,
+    /// Bytes of stack that no inference exceeds; `None` where nothing was measured.
+    pub stack_bound: Option<u64>,
 }
 
 /// What tiling did to a plan. No row is computed twice: rows that two bands need are copied.
@@ -277,7 +300,19 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     if !options.strip {
         file.extend(image::symbols(emitted.steps.iter().map(|s| &s.name)));
     }
+    let costs = cost::costs(options.target);
+    for step in &mut emitted.steps {
+        step.instructions = costs.and_then(|c| c.step(step.operator, &step.work));
+    }
+    let steps = &emitted.steps;
+    let instructions = costs.and_then(|costs| {
+        let sum: Option<u64> = steps.iter().map(|s| s.instructions).sum();
+        Some(sum? + (costs.between * steps.len() as f64) as u64)
+    });
+    let stack_bound = costs.and_then(|c| c.stack(steps.iter().map(|s| s.operator)));
     Ok(Compiled {
+        instructions,
+        stack_bound,
         file,
         core_len,
         arena_len,

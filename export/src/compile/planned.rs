@@ -18,11 +18,11 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    fn new(arranged: Arranged, target: Target) -> Result<Planned> {
+    fn new(arranged: Arranged, options: &CompileOptions) -> Result<Planned> {
         let facts = Facts {
             graph: &arranged.graph,
         };
-        let layers = layers::choose(facts, &arranged.bands, target)?;
+        let layers = layers::choose(facts, &arranged.bands, options)?;
         let storage = Storage::plan(
             &arranged.graph,
             &arranged.bands,
@@ -60,7 +60,7 @@ pub(super) fn plan(
     if options.target != Target::Host {
         arranged.bands.views = views::concatenated(&arranged.graph);
     }
-    let untiled = Planned::new(arranged, options.target)?;
+    let untiled = Planned::new(arranged, options)?;
     let limit = options.arena_limit.unwrap_or(usize::MAX);
     let fits = |p: &Planned| p.placement.arena_len <= limit;
     let limited = options.arena_limit.is_some();
@@ -88,7 +88,7 @@ pub(super) fn plan(
     let mut smallest = (untiled.placement.arena_len, untiled.peak_node());
     for choice in order {
         let tiled = tiling::tile(arranged, &choice.segments).arranged;
-        let planned = Planned::new(tiled, options.target)?;
+        let planned = Planned::new(tiled, options)?;
         let arena_len = planned.placement.arena_len;
         if arena_len < smallest.0 {
             smallest = (arena_len, planned.peak_node());

@@ -164,6 +164,7 @@ impl Geometry {
         self.taps(1, x)
     }
 
+    #[inline(never)]
     fn taps(&self, axis: usize, output: usize) -> Taps {
         let (input, kernel) = match axis {
             0 => (self.input[0].get(), self.kernel[0].get()),

@@ -7,6 +7,7 @@
 //! A plane that is too large for the budget holds a band of rows; the rows that the next band needs as well move up.
 
 use super::conv::{Arithmetic, Int8};
+use super::parts::parts_mut;
 use super::{Geometry, Io};
 use crate::requantize::{Multiplier, Output};
 use core::num::NonZeroUsize;
@@ -85,20 +86,22 @@ impl Planes {
             y_step: in_c,
             w_step: in_c,
         };
-        let whole = |outer, inner| {
-            let planes = Planes::with_band(outer, inner, outer.output)?;
-            (planes.bytes()? <= BUDGET).then_some(planes)
-        };
-        let upright = (out_h > out_w)
-            .then(|| whole(horizontal, vertical))
-            .flatten();
-        upright.or_else(|| whole(vertical, horizontal)).or_else(|| {
-            let least = Planes::with_band(vertical, horizontal, 1)?;
-            let row = least.pitch.checked_mul(LANES * 2)?;
-            let more = BUDGET.saturating_sub(least.bytes()?).checked_div(row)?;
-            let band = (more / vertical.stride).checked_add(1)?.min(out_h);
-            Planes::with_band(vertical, horizontal, band)
-        })
+        // Upright planes are better for what is taller than wide.
+        let first = if out_h > out_w { 0 } else { 1 };
+        for (outer, inner) in [(horizontal, vertical), (vertical, horizontal)]
+            .iter()
+            .skip(first)
+        {
+            let planes = Planes::with_band(*outer, *inner, outer.output)?;
+            if planes.bytes()? <= BUDGET {
+                return Some(planes);
+            }
+        }
+        let least = Planes::with_band(vertical, horizontal, 1)?;
+        let row = least.pitch.checked_mul(LANES * 2)?;
+        let more = BUDGET.saturating_sub(least.bytes()?).checked_div(row)?;
+        let band = (more / vertical.stride).checked_add(1)?.min(out_h);
+        Planes::with_band(vertical, horizontal, band)
     }
 
     fn with_band(outer: Axis, inner: Axis, band: usize) -> Option<Planes> {
@@ -169,18 +172,26 @@ impl Band<'_> {
         if layer.output.saturates() {
             return Some(());
         }
-        for row in 0..self.outputs {
-            for column in 0..inner.output {
-                let at = row * outer.y_step + column * inner.y_step;
-                let y = y.get_mut(self.at.wrapping_add(at)..)?;
-                layer.output.clamp(y.get_mut(..self.lanes)?);
+        let mut at = self.at;
+        for _ in 0..self.outputs {
+            let mut to = at;
+            for _ in 0..inner.output {
+                layer.output.clamp(y.get_mut(to..)?.get_mut(..self.lanes)?);
+                to = to.wrapping_add(inner.y_step);
             }
+            at = at.wrapping_add(outer.y_step);
         }
         Some(())
     }
 }
 
-/// The two inner loops, which instruction sets have their own of.
+/// Whether a depthwise convolution is of the shape that instruction sets have loops for: kernels of 3×3, strides of 1 or 2.
+pub fn is_small(g: &Geometry) -> bool {
+    g.kernel.map(NonZeroUsize::get) == [3, 3] && g.stride.iter().all(|s| s.get() <= 2)
+}
+
+/// The two inner loops, which instruction sets have their own of. With `SMALL` the convolution [`is_small`], and what others need is not
+/// linked.
 pub trait Lanes {
     /// Copies pixels to planes.
     fn take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -> Option<()> {
@@ -188,8 +199,12 @@ pub trait Lanes {
     }
 
     /// Results of a band.
-    fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
-        portable_convolve(layer, band, y)
+    fn convolve<const SMALL: bool>(
+        layer: &Int8<'_, i8>,
+        band: &Band<'_>,
+        y: &mut [i8],
+    ) -> Option<()> {
+        portable_convolve::<SMALL>(layer, band, y)
     }
 }
 
@@ -222,7 +237,11 @@ pub(super) fn portable_take_apart(x: &[i8], patch: &Patch, planes: &mut [i16]) -
 }
 
 #[inline(never)]
-pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
+pub(super) fn portable_convolve<const SMALL: bool>(
+    layer: &Int8<'_, i8>,
+    band: &Band<'_>,
+    y: &mut [i8],
+) -> Option<()> {
     let Planes {
         outer,
         inner,
@@ -254,6 +273,7 @@ pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [
             let y = y.get_mut(at..)?;
             match &small {
                 Some(weights) => results.small(weights, row, pitch, inner.stride.get(), y)?,
+                None if SMALL => return None,
                 None => results.any(weights, outer, inner, row, pitch, y)?,
             }
         }
@@ -261,9 +281,10 @@ pub(super) fn portable_convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [
     Some(())
 }
 
-/// The weights of a 3×3 kernel, rows first; `None` for other kernels.
+/// The weights of a 3×3 kernel, rows first; `None` for other kernels, and where such kernels have a loop in assembly.
 fn small_kernel(outer: &Axis, inner: &Axis, weights: &[i8]) -> Option<[[i32; 3]; 3]> {
-    if [outer.kernel, inner.kernel] != [3, 3] {
+    let elsewhere = cfg!(any(kinglet_dsp, kinglet_armv7m));
+    if elsewhere || [outer.kernel, inner.kernel] != [3, 3] {
         return None;
     }
     let mut small = [[0; 3]; 3];
@@ -353,7 +374,7 @@ impl Results<'_> {
 
 /// Depthwise convolution, in place or not. Weights are `[kh][kw][c]`; `scratch` has [`super::scratch::depthwise`] bytes.
 #[inline(never)]
-pub fn depthwise_planes<L: Lanes>(
+pub fn depthwise_planes<L: Lanes, const SMALL: bool>(
     g: &Geometry,
     layer: &Int8<'_, i8>,
     io: &mut Io<'_>,
@@ -380,15 +401,18 @@ pub fn depthwise_planes<L: Lanes>(
     ];
     let zero = layer.input_zero_point as i16;
     let stride = outer.stride.get();
-    let advance = band.checked_mul(stride)?;
+    let advance = band.checked_mul(stride).filter(|&rows| rows > 0)?;
     let keep = rows.saturating_sub(advance);
     // Padding beside the rows, and around whole planes, stays where it is.
     buffer.fill(zero);
     for batch in 0..g.batch {
         let [x_at, y_at] = images.map(|image| batch.wrapping_mul(image));
-        for channel in (0..channels).step_by(LANES) {
+        // Loops with steps of their own take a fraction of the code that iterators do here.
+        let mut channel = 0;
+        while channel < channels {
             let lanes = (channels - channel).min(LANES);
-            for first in (0..outer.output).step_by(NonZeroUsize::new(band)?.get()) {
+            let mut first = 0;
+            while first < outer.output {
                 // Buffer row 0 is this row of the padded input; rows before `fresh` are there already.
                 let top = first.wrapping_mul(stride);
                 let fresh = if first > 0 { keep } else { 0 };
@@ -399,17 +423,18 @@ pub fn depthwise_planes<L: Lanes>(
                         .saturating_sub(top)
                         .min(rows);
                 if band < outer.output {
-                    for plane in buffer.chunks_exact_mut(plane.get()) {
+                    for plane in parts_mut(buffer, plane) {
                         if first > 0 {
                             shift(plane, pitch, advance);
                         }
-                        for row in [fresh..inside.start, inside.end.max(fresh)..rows] {
-                            let padding =
-                                row.start.wrapping_mul(pitch)..row.end.wrapping_mul(pitch);
-                            if let Some(padding) = plane.get_mut(padding) {
-                                padding.fill(zero);
+                        let mut pad = |from: usize, to: usize| {
+                            let rows = from.wrapping_mul(pitch)..to.wrapping_mul(pitch);
+                            if let Some(rows) = plane.get_mut(rows) {
+                                rows.fill(zero);
                             }
-                        }
+                        };
+                        pad(fresh, inside.start);
+                        pad(inside.end.max(fresh), rows);
                     }
                 }
                 if !inside.is_empty() {
@@ -428,16 +453,19 @@ pub fn depthwise_planes<L: Lanes>(
                     L::take_apart(io.input(), &patch, buffer)?;
                 }
                 let at = y_at.wrapping_add(first.wrapping_mul(outer.y_step));
-                let band = Band {
+                let outputs = band.min(outer.output - first);
+                let results = Band {
                     buffer,
                     planes: &planes,
-                    outputs: band.min(outer.output - first),
+                    outputs,
                     channel,
                     lanes,
                     at: at.wrapping_add(channel),
                 };
-                L::convolve(layer, &band, io.output())?;
+                L::convolve::<SMALL>(layer, &results, io.output())?;
+                first += outputs;
             }
+            channel += lanes;
         }
     }
     Some(())
@@ -470,12 +498,17 @@ mod tests {
     use std::vec::Vec;
 
     fn depthwise_cases() -> impl Strategy<Value = Case> {
-        (cases(), 1usize..=9, 1usize..=40).prop_map(|(case, channels, width)| Case {
+        let small = proptest::bool::ANY;
+        (cases(), 1usize..=9, 1usize..=40, small).prop_map(|(case, channels, width, small)| Case {
+            kernel: if small { [3, 3] } else { case.kernel },
             in_c: channels,
             out_c: channels,
             groups: channels,
             dilation: [1, 1],
-            in_size: [case.in_size[0], case.in_size[1].max(width)],
+            in_size: [
+                case.in_size[0].max(if small { 3 } else { 1 }),
+                case.in_size[1].max(width).max(if small { 3 } else { 1 }),
+            ],
             ..case
         })
     }
@@ -506,12 +539,20 @@ mod tests {
 
             let mut y = vec![0; case.output_len()];
             let mut io = Io::Apart { x: &x, y: &mut y };
-            prop_assert!(depthwise_planes::<Portable>(&g, &layer, &mut io, scratch).is_some());
+            prop_assert!(depthwise_planes::<Portable, false>(&g, &layer, &mut io, scratch).is_some());
             prop_assert_eq!(&y, &want);
 
             let mut both = x.clone();
-            prop_assert!(depthwise_planes::<Portable>(&g, &layer, &mut Io::InPlace(&mut both), scratch).is_some());
+            prop_assert!(depthwise_planes::<Portable, false>(&g, &layer, &mut Io::InPlace(&mut both), scratch).is_some());
             prop_assert_eq!(&both[..want.len()], &want[..]);
+
+            let mut y = vec![0; case.output_len()];
+            let mut io = Io::Apart { x: &x, y: &mut y };
+            let small = depthwise_planes::<Portable, true>(&g, &layer, &mut io, scratch);
+            prop_assert_eq!(small.is_some(), case.kernel == [3, 3]);
+            if small.is_some() {
+                prop_assert_eq!(&y, &want);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Geometry;
 use super::Taps;
+use super::parts::{parts, parts_mut};
 use crate::requantize::Output;
 use crate::requantize::fixed::Scale;
 use core::num::NonZeroUsize;
@@ -50,11 +51,8 @@ fn pool<T: Copy, S: Copy>(
     mut finish: impl FnMut(S, &Under<'_, T>, usize) -> Option<T>,
 ) -> Option<()> {
     let [out_h, out_w, _] = g.output;
-    let mut pixels = y.chunks_exact_mut(g.input[2].get());
-    for image in x
-        .chunks_exact(NonZeroUsize::new(g.image_len())?.get())
-        .take(g.batch)
-    {
+    let mut pixels = parts_mut(y, g.input[2]);
+    for image in parts(x, NonZeroUsize::new(g.image_len())?) {
         for oy in 0..out_h.get() {
             let rows = g.vertical(oy);
             for ox in 0..out_w.get() {
@@ -66,22 +64,21 @@ fn pool<T: Copy, S: Copy>(
                     columns,
                 };
                 // A block of channels at a time: their sums stay in registers.
-                for (block, y) in pixels.next()?.chunks_mut(BLOCK).enumerate() {
+                let mut rest = pixels.next()?;
+                let mut channel = 0;
+                while !rest.is_empty() {
+                    let (y, later) = rest.split_at_mut_checked(rest.len().min(BLOCK))?;
+                    rest = later;
                     let mut sums = [start; BLOCK];
-                    under.visit(block * BLOCK, |pixel| {
-                        if let (BLOCK, Some(pixel)) = (y.len(), pixel.first_chunk::<BLOCK>()) {
-                            for (sum, &x) in sums.iter_mut().zip(pixel) {
-                                *sum = add(*sum, x);
-                            }
-                        } else {
-                            for (sum, &x) in sums.iter_mut().zip(pixel.get(..y.len())?) {
-                                *sum = add(*sum, x);
-                            }
+                    under.visit(channel, |pixel| {
+                        for (sum, &x) in sums.iter_mut().zip(pixel.get(..y.len())?) {
+                            *sum = add(*sum, x);
                         }
                         Some(())
                     })?;
-                    for (i, (y, sum)) in y.iter_mut().zip(sums).enumerate() {
-                        *y = finish(sum, &under, block * BLOCK + i)?;
+                    for (y, sum) in y.iter_mut().zip(sums) {
+                        *y = finish(sum, &under, channel)?;
+                        channel = channel.wrapping_add(1);
                     }
                 }
             }

@@ -24,7 +24,7 @@ impl Pixel {
 
     /// The one after this, row by row and image by image.
     #[cfg(kinglet_dsp)]
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn next(self, g: &Geometry) -> Pixel {
         let Pixel { batch, y, x } = self;
         if x + 1 < g.output[1].get() {

@@ -34,8 +34,8 @@ pub struct Split<'d> {
     pub multipliers: &'d [f32],
 }
 
-/// Convolution of one group: see [`patch::conv_packed`].
-pub fn conv_split(
+/// Convolution of one group: see [`patch::conv_packed`]. `ADDS` says whether there may be a residual.
+pub fn conv_split<const ADDS: bool>(
     g: &Geometry,
     split: &Split<'_>,
     zero_point: i8,

@@ -141,6 +141,8 @@ impl Multiplier {
 }
 
 impl From<&format::Int8> for Output {
+    // Once a step, in every kind of step.
+    #[inline(never)]
     fn from(record: &format::Int8) -> Self {
         Output::new(
             record.output_zero_point.get(),

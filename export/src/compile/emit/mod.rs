@@ -5,6 +5,7 @@ mod elementwise;
 mod layers;
 mod movement;
 
+use super::cost::Work;
 use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
 use super::layers::Layer;
@@ -254,6 +255,8 @@ impl Emitter<'_> {
             dtype,
             quantization: value.quantization.clone(),
             macs: macs(self.facts.graph, node),
+            work: Work::of(self.facts.graph, node),
+            instructions: None,
         });
         Ok(())
     }

@@ -11,9 +11,9 @@ use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// As [`crate::kernels::patch::conv_packed`] for split weights.
+/// As [`crate::kernels::patch::conv_packed`] for split weights. Without `ADDS` no residual is added, and what does so is not linked.
 #[inline(never)]
-pub fn conv_split(
+pub fn conv_split<const ADDS: bool>(
     g: &Geometry,
     split: &Split<'_>,
     zero_point: i8,
@@ -22,6 +22,7 @@ pub fn conv_split(
     scratch: &mut [i8],
     residual: Option<&Residual>,
 ) -> Option<()> {
+    let residual = residual.filter(|_| ADDS);
     // Pixels of a pointwise convolution form one row.
     let row;
     let g = match g.pointwise().then(|| g.as_row()).flatten() {
@@ -49,7 +50,7 @@ pub fn conv_split(
         .checked_mul(g.output[1].get())?;
     let mut pixel = Pixel::FIRST;
     let mut written = 0usize;
-    let strips = Strips {
+    let strips = Strips::<'_, ADDS> {
         lines: lines.as_ref(),
         gathered: &gathered,
         runs: &runs,
@@ -116,7 +117,7 @@ pub fn conv_split(
 }
 
 /// Pairs of pixels side by side, all of whose taps lie inside: bounds are checked once for all of them.
-struct Strips<'a> {
+struct Strips<'a, const ADDS: bool> {
     lines: Option<&'a Lines>,
     gathered: &'a Lines,
     runs: &'a Runs,
@@ -126,7 +127,7 @@ struct Strips<'a> {
     channels: usize,
 }
 
-impl Strips<'_> {
+impl<const ADDS: bool> Strips<'_, ADDS> {
     /// Does as many pixels from `pixel` on as it can; their number. Results begin at byte `written` of the output.
     #[inline(never)]
     fn run(
@@ -183,11 +184,11 @@ impl Strips<'_> {
                     }
                 }
                 match &self.add {
-                    None => job.run(to, self.channels),
-                    Some(add) => {
+                    Some(add) if ADDS => {
                         job.run(results.as_mut_ptr(), self.channels);
                         add.run(results.as_ptr(), to, to.wrapping_add(both));
                     }
+                    _ => job.run(to, self.channels),
                 }
             }
             from = next.wrapping_add(right);

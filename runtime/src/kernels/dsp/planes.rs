@@ -1,7 +1,7 @@
 //! Depthwise convolution by planes: taking channels apart, and 3×3 kernels.
 
 use crate::kernels::Int8;
-use crate::kernels::planes::{Band, LANES, Lanes, Patch, portable_convolve, portable_take_apart};
+use crate::kernels::planes::{Band, LANES, Lanes, Patch, portable_convolve};
 use core::arch::naked_asm;
 
 /// The loops for cores with dual 16-bit multiplications.
@@ -13,57 +13,68 @@ impl Lanes for Dsp {
         let [rows, count] = patch.size;
         let [down, right] = patch.step;
         let last = count.checked_sub(1)?.checked_mul(right)?;
-        // Words are read even for fewer than four channels: the last row may end too near to the input's end for that.
-        let reach = rows
-            .checked_sub(1)?
-            .checked_mul(down)?
-            .checked_add(last)?
-            .checked_add(LANES)?;
-        let (from, to) = (x.get(patch.from..)?, planes.get_mut(patch.to..)?);
-        let words = if reach <= from.len() { rows } else { rows - 1 };
-        let end = rows
-            .checked_sub(1)?
-            .checked_mul(patch.pitch)?
-            .checked_add(count)?;
+        let above = rows.checked_sub(1)?;
+        let end = above.checked_mul(patch.pitch)?.checked_add(count)?;
         let end = patch.plane.checked_mul(LANES - 1)?.checked_add(end)?;
-        let lower = reach.checked_sub(down).filter(|&reach| reach <= from.len());
-        if end > to.len() || patch.lanes > LANES || (words < rows && rows > 1 && lower.is_none()) {
+        let before = above.checked_mul(down)?.checked_add(last)?;
+        let from = x.get(patch.from..)?;
+        let to = planes.get_mut(patch.to..)?.get_mut(..end)?;
+        // Words are read even for fewer than four channels: that of the last pixel may end behind the input.
+        let whole = before.checked_add(LANES)? <= from.len();
+        let pixel = from.get(before..)?.get(..patch.lanes)?;
+        if pixel.len() > LANES || (!whole && down.min(right) + pixel.len() < LANES) {
             return None;
         }
-        let job = Apart {
+        let mut job = Apart {
             x: from.as_ptr(),
             right,
             count,
             plane: to.as_mut_ptr(),
             plane_len: patch.plane * 2,
-            rows: words,
+            rows: if whole { rows } else { above },
             down,
             pitch: patch.pitch * 2,
         };
-        if words > 0 {
-            // SAFETY: the last pixel of the `words` rows ends `reach` bytes behind `from`'s start, or a row before that; the last
-            // plane's last row ends `end` elements behind `to`'s: within, checked just now. All words may be unaligned.
-            unsafe { apart(&job) };
-        }
-        if words < rows {
-            let rest = Patch {
-                from: patch.from + words * down,
-                size: [1, count],
-                to: patch.to + words * patch.pitch,
-                ..*patch
-            };
-            portable_take_apart(x, &rest, planes)?;
+        let mut word = [0i8; LANES];
+        // SAFETY: the last pixel has its channels within `from`, and its word too, if all rows are read; else that of every
+        // other pixel ends before those channels do, since the pixel lies `down` or `right` bytes before, and the last
+        // one's is a copy. The last plane's last row ends `end` elements behind `to`'s start, where it ends itself. Words may
+        // be unaligned.
+        unsafe {
+            if job.rows > 0 {
+                apart(&job);
+            }
+            if !whole {
+                (job.x, job.rows) = (job.x.wrapping_add(above * down), 1);
+                (job.plane, job.count) = (job.plane.wrapping_add(above * patch.pitch), count - 1);
+                if job.count > 0 {
+                    apart(&job);
+                }
+                for (word, channel) in word.iter_mut().zip(pixel) {
+                    *word = *channel;
+                }
+                (job.x, job.plane) = (word.as_ptr(), job.plane.wrapping_add(job.count));
+                job.count = 1;
+                apart(&job);
+            }
         }
         Some(())
     }
 
-    fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
+    fn convolve<const SMALL: bool>(
+        layer: &Int8<'_, i8>,
+        band: &Band<'_>,
+        y: &mut [i8],
+    ) -> Option<()> {
         let planes = band.planes;
         let (outer, inner) = (&planes.outer, &planes.inner);
         let stride = inner.stride.get();
         let lanes = band.lanes;
         if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 || lanes > LANES {
-            return portable_convolve(layer, band, y);
+            return match SMALL {
+                true => None,
+                false => portable_convolve::<false>(layer, band, y),
+            };
         }
         let steps = [outer.w_step, inner.w_step];
         let words = words(layer.weights.get(band.channel..)?, steps, lanes)?;

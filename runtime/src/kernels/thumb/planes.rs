@@ -45,12 +45,16 @@ impl Lanes for Thumb {
         Some(())
     }
 
-    fn convolve(layer: &Int8<'_, i8>, band: &Band<'_>, y: &mut [i8]) -> Option<()> {
+    fn convolve<const SMALL: bool>(
+        layer: &Int8<'_, i8>,
+        band: &Band<'_>,
+        y: &mut [i8],
+    ) -> Option<()> {
         let planes = band.planes;
         let (outer, inner) = (&planes.outer, &planes.inner);
         let stride = inner.stride.get();
         if [outer.kernel, inner.kernel] != [3, 3] || stride > 2 || band.lanes != LANES {
-            return portable_convolve(layer, band, y);
+            return portable_convolve::<false>(layer, band, y);
         }
         let weights = layer.weights.get(band.channel..)?;
         let tap = |row: usize, column: usize| {

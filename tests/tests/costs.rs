@@ -1,0 +1,176 @@
+//! The compiler's cost table, measured: `KINGLET_UPDATE_COSTS=1 cargo test --release -p kinglet-tests --test costs --
+//! --include-ignored` counts the steps of seeded random networks on every emulated board and writes
+//! `export/src/compile/cost/table.json`. Without the variable each board's predictions are compared with a few other networks.
+//!
+//! How well real models are predicted is a claim of `performance.rs`.
+
+use kinglet_export::compile::cost::{Table, name};
+use kinglet_export::compile::{CompileOptions, Compiled, Kernels, compile};
+use kinglet_export::emulate::{Board, Emulation, Mode, Request, board, emulate};
+use kinglet_export::graph::Graph;
+use kinglet_export::passes::prepare;
+use kinglet_tests::costs::{Measured, Measurements, costs};
+use kinglet_tests::networks::everything;
+use kinglet_tests::random::Random;
+use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::wide_network::wide_network;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Networks that the table is made from.
+const WIDE_NETWORKS: u64 = 50;
+const NETWORKS: u64 = 25;
+/// On boards whose firmware is built anew for each.
+const LINKED_NETWORKS: u64 = 12;
+/// The seed of the first network that the table has never seen.
+const UNSEEN: u64 = 1000;
+
+/// Boards' tests run side by side and write one file.
+static FILE: Mutex<()> = Mutex::new(());
+
+fn updating() -> bool {
+    std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1")
+}
+
+/// Compiles and emulates; `None` for a network that is too large for the board.
+fn run(board: &Board, mut graph: Graph, kernels: Kernels) -> Option<(Compiled, Emulation)> {
+    prepare(&mut graph);
+    let options = CompileOptions {
+        target: board.plan_target,
+        kernels,
+        ..CompileOptions::default()
+    };
+    let compiled = compile(&graph, &options).unwrap();
+    if compiled.arena_len + board.stack_reserve > board.ram_len {
+        return None;
+    }
+    let samples = [sample(&graph, &mut Random::new(7))];
+    let request = Request {
+        board,
+        plan: &compiled.file,
+        samples: &samples,
+        mode: Mode::Profile,
+        loaded: board.load_len.is_some(),
+    };
+    let emulation = emulate(&request, &|_| {}).unwrap();
+    Some((compiled, emulation))
+}
+
+fn measure(board: &Board) -> Measurements {
+    let mut measured = Measurements::default();
+    let mut add = |graph: Graph, kernels: Kernels| {
+        let Some((compiled, emulation)) = run(board, graph, kernels) else {
+            return;
+        };
+        let counts = &emulation.step_instructions[0];
+        for (step, &instructions) in compiled.steps.iter().zip(counts) {
+            let steps = measured.steps.entry(step.operator.to_owned()).or_default();
+            let work = step.work;
+            steps.push(Measured { work, instructions });
+        }
+        let operators = compiled.steps.iter().map(|s| s.operator.to_owned());
+        let peak = emulation.stack_peak_bytes;
+        measured.stacks.push((operators.collect(), peak));
+        let rest = emulation.instructions[0].saturating_sub(counts.iter().sum());
+        measured.between.push((counts.len() as u64, rest));
+    };
+    let (wide, any) = match board.load_len {
+        Some(_) => (WIDE_NETWORKS, NETWORKS),
+        None => (LINKED_NETWORKS, LINKED_NETWORKS / 2),
+    };
+    for seed in 0..wide {
+        add(wide_network(seed), Kernels::Packed);
+        add(wide_network(seed), Kernels::Plain);
+    }
+    for seed in 0..any {
+        add(network(seed, true), Kernels::Packed);
+        add(network(seed, false), Kernels::Packed);
+    }
+    add(everything(true), Kernels::Packed);
+    add(everything(true), Kernels::Plain);
+    measured
+}
+
+fn update(board: &Board) {
+    let compiler = board.toolchain(&|_| {}).unwrap().rustc_version().to_owned();
+    let made = costs(&measure(board), &compiler);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/src/compile/cost/table.json");
+    let _one = FILE.lock().unwrap();
+    let mut table: Table = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    table.insert(name(board.plan_target), made);
+    fs::write(&path, serde_json::to_string_pretty(&table).unwrap() + "\n").unwrap();
+}
+
+/// Networks that the table was not made from: instructions as predicted, stack within its bound.
+fn check(board: &Board) {
+    let (mut predicted, mut counted, mut worst) = (0, 0, 1.0f64);
+    let wide = (UNSEEN..UNSEEN + 8).map(wide_network);
+    for graph in wide.chain([network(UNSEEN, true), network(UNSEEN + 1, true)]) {
+        let Some((compiled, emulation)) = run(board, graph, Kernels::Cheapest) else {
+            continue;
+        };
+        let bound = compiled.stack_bound.expect("all operators are measured");
+        assert!(
+            emulation.stack_peak_bytes <= bound,
+            "{}: {} bytes of stack, bound {bound}",
+            board.name,
+            emulation.stack_peak_bytes
+        );
+        let prediction = compiled.instructions.expect("all operators are measured");
+        let count = emulation.instructions[0];
+        let ratio = prediction as f64 / count as f64;
+        worst = worst.max(ratio.max(1.0 / ratio));
+        predicted += prediction;
+        counted += count;
+    }
+    let ratio = predicted as f64 / counted as f64;
+    println!(
+        "{}: predicted / counted {ratio:.3} over all unseen networks, worst factor {worst:.2}",
+        board.name
+    );
+    assert!(
+        (0.85..1.15).contains(&ratio) && worst < 1.6,
+        "{}",
+        board.name
+    );
+}
+
+macro_rules! boards {
+    ($($test:ident: $board:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let board = board($board).unwrap();
+                if updating() { update(board) } else { check(board) }
+            }
+        )*
+    };
+}
+
+boards! {
+    costs_on_cortex_m4: "mps2-an386";
+    costs_on_cortex_m55: "mps3-an547";
+    costs_on_cortex_m3: "mps2-an385";
+    costs_on_risc_v: "riscv32-virt";
+}
+
+macro_rules! more_boards {
+    ($($test:ident: $board:literal;)*) => {
+        $(
+            /// As its sister core, so only when the table is made.
+            #[test]
+            #[ignore = "long; `KINGLET_UPDATE_COSTS=1` makes the table"]
+            fn $test() {
+                let board = board($board).unwrap();
+                if updating() { update(board) } else { check(board) }
+            }
+        )*
+    };
+}
+
+more_boards! {
+    costs_on_cortex_m7: "mps2-an500";
+    costs_on_cortex_m33: "mps2-an505";
+    costs_on_cortex_m0: "microbit";
+}
