@@ -4,15 +4,20 @@ use crate::networks::Builder;
 use crate::random_network::{clamp, random_window, sum_of_products};
 use kinglet_export::graph::{Binary, Graph, Op, ValueId, Window};
 
-/// A chain of convolutions, depthwise convolutions and residuals, then a fully connected layer.
+/// A chain of convolutions, depthwise convolutions and residuals, then a fully connected layer; planes of 12×12 at most.
 pub fn wide_network(seed: u64) -> Graph {
+    wide_network_within(seed, 12)
+}
+
+/// As [`wide_network`], with planes of at most `side` × `side`.
+pub fn wide_network_within(seed: u64, side: usize) -> Graph {
     let mut b = Builder::new(seed, true);
     let r = &mut b.random;
     let shape = [
         r.pick(&[1, 1, 1, 2]),
         channels(r.below(40)),
-        r.between(1, 12),
-        r.between(1, 12),
+        r.between(1, side),
+        r.between(1, side),
     ];
     let (scale, zero) = (0.01 + 0.01 * r.real().abs(), r.between(0, 255) as i32 - 128);
     let mut x = b.input("x", &shape, scale, zero);
