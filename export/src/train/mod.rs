@@ -13,6 +13,7 @@ pub mod loss;
 pub mod network;
 pub mod pool;
 pub mod relu;
+pub mod tape;
 pub mod tensor;
 
 pub use network::{Layer, Network};
