@@ -4,6 +4,7 @@
 //! is checked against finite differences in double precision. [`digits`] is the demo's task.
 
 pub mod adam;
+pub mod arch;
 #[cfg(test)]
 mod check;
 pub mod conv;
