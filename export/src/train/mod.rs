@@ -12,6 +12,8 @@ pub mod digits;
 pub mod linear;
 pub mod loss;
 pub mod network;
+pub mod objective;
+pub mod optimizer;
 pub mod pool;
 pub mod relu;
 pub mod tape;
