@@ -78,24 +78,25 @@ fn tile<T: Real, const P: usize>(
     starts: [usize; P],
     runs: &[Run],
     w: &[[T; LANES]],
-    first: [T; LANES],
-) -> [[T; LANES]; P] {
-    let mut sums = [first; P];
+    sums: &mut [[T; LANES]; P],
+) {
     for run in runs {
         let xs: [&[T]; P] = std::array::from_fn(|p| {
             let from = starts[p] + run.x;
             &x[from..from + run.len]
         });
+        // A copy, so that the compiler keeps the sums in registers.
+        let mut tile = *sums;
         for (j, w) in w[run.w..run.w + run.len].iter().enumerate() {
             for p in 0..P {
                 let x = xs[p][j];
                 for n in 0..LANES {
-                    sums[p][n] = x.mul_add(w[n], sums[p][n]);
+                    tile[p][n] = x.mul_add(w[n], tile[p][n]);
                 }
             }
         }
+        *sums = tile;
     }
-    sums
 }
 
 vectorized! {
@@ -144,7 +145,8 @@ vectorized! {
                         match p {
                             $($size => {
                                 let starts: [usize; $size] = std::array::from_fn(|i| starts[i]);
-                                let sums = tile(x, starts, runs, w, first);
+                                let mut sums = [first; $size];
+                                tile(x, starts, runs, w, &mut sums);
                                 for (sums, &end) in sums.iter().zip(&ends) {
                                     if n == LANES {
                                         out[end..end + LANES].copy_from_slice(sums);

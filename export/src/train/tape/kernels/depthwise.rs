@@ -20,30 +20,33 @@ pub(crate) fn period(channels: usize) -> usize {
 vectorized! {
     /// A row of the output: `out[i] = bias[i] + Σ x[taps + i] · w[tap][i]`, `w` and `bias` with a period.
     fn forward_row<'a, T>(x: &'a [T], taps: &'a [usize], w: &'a [T], bias: &'a [T], out: &'a mut [T]) {
-        let period = bias.len();
-        let mut from = 0;
-        let len = out.len();
-        while from < len {
-            let at = from % period;
-            if let Some(out) = out[from..].first_chunk_mut::<LANES>() {
-                let mut sums = [T::zero(); LANES];
-                sums.copy_from_slice(&bias[at..at + LANES]);
-                for (tap, w) in taps.iter().zip(w.chunks_exact(period)) {
-                    let (x, w) = (&x[tap + from..][..LANES], &w[at..at + LANES]);
-                    for n in 0..LANES {
-                        sums[n] = x[n].mul_add(w[n], sums[n]);
-                    }
+        let (period, len) = (bias.len(), out.len());
+        let mut at = 0;
+        let mut outs = out.chunks_exact_mut(LANES);
+        for (i, out) in outs.by_ref().enumerate() {
+            let from = i * LANES;
+            let mut sums = [T::zero(); LANES];
+            sums.copy_from_slice(&bias[at..at + LANES]);
+            for (tap, w) in taps.iter().zip(w.chunks_exact(period)) {
+                let (x, w) = (&x[tap + from..][..LANES], &w[at..at + LANES]);
+                for n in 0..LANES {
+                    sums[n] = x[n].mul_add(w[n], sums[n]);
                 }
-                *out = sums;
-                from += LANES;
-            } else {
-                let mut sum = bias[at];
-                for (tap, w) in taps.iter().zip(w.chunks_exact(period)) {
-                    sum = x[tap + from].mul_add(w[at], sum);
-                }
-                out[from] = sum;
-                from += 1;
             }
+            out.copy_from_slice(&sums);
+            at += LANES;
+            if at == period {
+                at = 0;
+            }
+        }
+        let rest = outs.into_remainder();
+        let from = len - rest.len();
+        for (i, out) in rest.iter_mut().enumerate() {
+            let mut sum = bias[at + i];
+            for (tap, w) in taps.iter().zip(w.chunks_exact(period)) {
+                sum = x[tap + from + i].mul_add(w[at + i], sum);
+            }
+            *out = sum;
         }
     }
 }

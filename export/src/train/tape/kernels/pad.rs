@@ -48,6 +48,9 @@ impl Frame {
     /// Copies the plane into the frame. The border is not touched: it is zero from the start.
     pub(crate) fn enter<T: Real>(&self, plane: &[T], frame: &mut [T], channels: usize) {
         let [rows, columns] = self.shared();
+        if columns == 0 {
+            return;
+        }
         for row in 0..rows {
             let from = &plane[row * self.plane[1] * channels..][..columns * channels];
             let row_len = self.row_len(channels);
@@ -82,5 +85,46 @@ impl Frame {
                 pixel.copy_from_slice(&from[at..at + channels]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_enters_and_leaves_its_frame_split_or_not() {
+        for split in [1, 2] {
+            let frame = Frame {
+                plane: [2, 3],
+                frame: [3, 4],
+                at: [1, 1],
+                split,
+            };
+            let plane: Vec<f32> = (1..=12).map(|v| v as f32).collect();
+            let mut framed = vec![0.0; frame.len(2)];
+            frame.enter(&plane, &mut framed, 2);
+            let place = frame.row_len(2) * 2 + frame.column(3) * 2;
+            assert_eq!(framed[place..place + 2], [11.0, 12.0]);
+            let mut back = vec![9.0; 12];
+            frame.leave(&framed, &mut back, 2);
+            assert_eq!(back, plane);
+        }
+    }
+
+    #[test]
+    fn a_frame_may_hold_nothing_but_border() {
+        let frame = Frame {
+            plane: [1, 2],
+            frame: [2, 1],
+            at: [0, 3],
+            split: 1,
+        };
+        let mut framed = vec![0.0; frame.len(1)];
+        frame.enter(&[1.0, 2.0], &mut framed, 1);
+        assert_eq!(framed, [0.0; 2]);
+        let mut back = vec![9.0; 2];
+        frame.leave(&framed, &mut back, 1);
+        assert_eq!(back, [0.0; 2]);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod batch_norm;
 pub(crate) mod binary;
 pub(crate) mod conv;
+mod dense;
 mod depthwise;
 pub(crate) mod linear;
 pub(crate) mod movement;
