@@ -97,7 +97,7 @@ fn tiles(
     elements: &mut Vec<u8>,
 ) -> Result<(), DataError> {
     let (columns, rows) = (grid.width / SIDE, grid.height / SIDE);
-    if grid.channels != 3 || grid.width % SIDE != 0 || columns * rows < count {
+    if grid.channels != 3 || !grid.width.is_multiple_of(SIDE) || columns * rows < count {
         return Err(DataError::Malformed {
             path: file.into(),
             reason: format!(

@@ -14,7 +14,7 @@ mod mlp;
 mod mobilenet;
 mod resnet;
 
-pub use builder::Builder;
+pub use builder::{Border, Builder};
 
 use crate::graph::Graph;
 use clap::ValueEnum;
@@ -111,11 +111,12 @@ mod tests {
             (total_parameters(&graph), total_macs(&graph))
         };
         let cifar = [3, 32, 32];
-        // 77,360 weights and biases, as MLPerf Tiny has it, and 608 running statistics.
-        println!("{:?}", size(Arch::ResNet8, &cifar, 10));
-        println!("{:?}", size(Arch::ResNet20, &cifar, 10));
-        println!("{:?}", size(Arch::DsCnn, &[1, 49, 10], 12));
-        println!("{:?}", size(Arch::MobileNetV1, &[3, 96, 96], 2));
+        // The three of MLPerf Tiny have the sizes of its reference models; batch-norm's four vectors count.
+        assert_eq!(size(Arch::ResNet8, &cifar, 10), (78_666, 12_501_632));
+        assert_eq!(size(Arch::DsCnn, &[1, 49, 10], 12), (24_908, 2_656_768));
+        assert_eq!(size(Arch::MobileNetV1, &[3, 96, 96], 2).1, 7_489_664);
+        // He et al.: 0.27 million parameters; the shortcuts' convolutions come on top.
+        assert_eq!(size(Arch::ResNet20, &cifar, 10), (274_042, 40_813_184));
     }
 
     #[test]

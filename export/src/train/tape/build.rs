@@ -131,7 +131,7 @@ impl Builder<'_> {
         let value = &self.graph[id];
         let mut shape = value.shape.clone();
         match shape.first_mut() {
-            Some(rows) if *rows % self.batch == 0 => *rows /= self.batch,
+            Some(rows) if rows.is_multiple_of(self.batch) => *rows /= self.batch,
             _ => {
                 return Err(self.mixes(format!(
                     "`{}` has shape {:?}, the batch is {}",

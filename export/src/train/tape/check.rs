@@ -106,3 +106,8 @@ pub(crate) fn agrees(case: Case) -> (Vec<Tensor<f64>>, Tensor<f64>) {
     }
     (inputs, y)
 }
+
+/// A random tensor.
+pub(crate) fn random_tensor(shape: &[usize], seed: u64) -> Tensor<f64> {
+    Tensor::new(shape, random(shape.iter().product(), seed))
+}

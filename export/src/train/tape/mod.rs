@@ -28,11 +28,14 @@
 mod build;
 #[cfg(test)]
 pub(crate) mod check;
+mod edit;
 mod kernels;
 mod operation;
 mod ops;
 mod program;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 pub use build::ProgramError;
 pub use operation::{Context, Function, Mode, Operation, function, straight_through};

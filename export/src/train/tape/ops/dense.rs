@@ -206,7 +206,7 @@ pub(super) fn backward<T: Real>(
     } else {
         (s.frame(1), Vec::new())
     };
-    let whole_blocks = s.groups == 1 && s.m % LANES == 0;
+    let whole_blocks = s.groups == 1 && s.m.is_multiple_of(LANES);
     let task = |x: &[T], dy: &[T], mut dx: Option<&mut [T]>, dw: &mut [[T; LANES]]| {
         let (mut x_scratch, mut dy_scratch) = (Vec::new(), Vec::new());
         let mut lanes = Vec::new();
