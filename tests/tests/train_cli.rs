@@ -81,34 +81,39 @@ fn a_network_learns_and_its_file_is_trained_on() {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_to_the_same_file() {
+fn a_run_that_was_stopped_in_any_way_goes_on_to_the_same_file() {
     let folder = Folder::new();
     let run = "resnet8 --data data.npz --epochs 60 --batch 16 --lr 0.02 --mixup 0.2 --seed 5";
     let whole = folder.train(&format!("{run} -o whole.onnx"));
     assert!(whole.succeeded, "{whole:?}");
-    let child = Command::new(PROGRAM)
-        .args(folder.words(&format!("train {run} -o part.onnx")))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Once there is a checkpoint, training is under way.
-    let checkpoint = folder.path("part.training").join("checkpoint.safetensors");
-    while !checkpoint.exists() {
-        std::thread::sleep(Duration::from_millis(5));
+    for signal in ["INT", "TERM", "KILL"] {
+        let output = format!("{signal}.onnx");
+        let child = Command::new(PROGRAM)
+            .args(folder.words(&format!("train {run} -o {output}")))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Once there is a checkpoint, training is under way.
+        let state = folder.path(&format!("{signal}.training"));
+        while !state.join("checkpoint.safetensors").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kill = Command::new("kill")
+            .args([&format!("-{signal}"), &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        let stopped = child.wait_with_output().unwrap();
+        if signal != "KILL" {
+            assert!(stopped.status.success());
+            assert!(String::from_utf8_lossy(&stopped.stdout).contains("--resume"));
+        }
+        assert!(!folder.path(&output).exists());
+        let resumed = folder.train(&format!("{run} -o {output} --resume"));
+        assert!(resumed.succeeded, "{resumed:?}");
+        let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
+        assert!(bytes("whole.onnx") == bytes(&output), "{signal}");
     }
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(interrupt.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("--resume"));
-    assert!(!folder.path("part.onnx").exists());
-    let resumed = folder.train(&format!("{run} -o part.onnx --resume"));
-    assert!(resumed.succeeded, "{resumed:?}");
-    let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
-    assert!(bytes("whole.onnx") == bytes("part.onnx"));
 }
 
 #[test]

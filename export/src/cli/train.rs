@@ -223,7 +223,7 @@ impl Training {
 }
 
 /// What a run ended with.
-struct Result {
+struct Ended {
     finished: bool,
     epochs: usize,
     exported: Option<Evaluation>,
@@ -246,8 +246,8 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     }
     let mut graph = network(&args.model, &data, args.training.seed)?;
     spinner.finish_and_clear();
-    let result = train(&args, &data, &mut graph)?;
-    print(&args, &data, &graph, &result);
+    let ended = train(&args, &data, &mut graph)?;
+    print(&args, &data, &graph, &ended);
     Ok(())
 }
 
@@ -267,7 +267,7 @@ fn network(model: &str, data: &Dataset, seed: u64) -> miette::Result<Graph> {
     load_trainable(Path::new(model), &LoadOptions::default()).into_diagnostic()
 }
 
-fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Result> {
+fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Ended> {
     let options = args.training.options();
     let mut program = Program::<f32>::new(graph).into_diagnostic()?;
     let teacher = match &args.training.teacher {
@@ -351,7 +351,7 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Resul
     } else {
         None
     };
-    Ok(Result {
+    Ok(Ended {
         finished: outcome.finished,
         epochs: outcome.history.len(),
         exported,
@@ -359,7 +359,7 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Resul
     })
 }
 
-/// Set by the first Ctrl-C; the second ends the process at once.
+/// Set by the first Ctrl-C (or a request to end); the second ends the process at once.
 fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -378,29 +378,29 @@ fn progress_bar(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn print(args: &Args, data: &Dataset, graph: &Graph, result: &Result) {
+fn print(args: &Args, data: &Dataset, graph: &Graph, ended: &Ended) {
     let parameters = passes::total_parameters(graph);
     let macs = passes::total_macs(graph);
     if args.json {
         common::print_json(&json!({
             "model": args.model,
             "data": data.name,
-            "output": result.finished.then_some(&args.output),
-            "finished": result.finished,
-            "epochs": result.epochs,
+            "output": ended.finished.then_some(&args.output),
+            "finished": ended.finished,
+            "epochs": ended.epochs,
             "parameters": parameters,
             "macs": macs,
             "train_samples": data.train.len(),
             "test_samples": data.test.len(),
-            "test": result.exported,
-            "seconds": result.seconds,
+            "test": ended.exported,
+            "seconds": ended.seconds,
         }));
         return;
     }
-    let Some(exported) = result.exported else {
+    let Some(exported) = ended.exported else {
         println!(
             "stopped after {} of {} epochs; go on with --resume",
-            result.epochs, args.training.epochs
+            ended.epochs, args.training.epochs
         );
         return;
     };
@@ -420,7 +420,7 @@ fn print(args: &Args, data: &Dataset, graph: &Graph, result: &Result) {
         ],
         vec![
             "seconds of training".to_owned(),
-            format!("{:.1}", result.seconds),
+            format!("{:.1}", ended.seconds),
         ],
     ];
     println!("{}", terminal_table(&[&args.model, ""], &rows));
