@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod compile;
+pub mod data;
 pub mod emulate;
 pub mod files;
 pub mod graph;

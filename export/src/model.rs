@@ -90,6 +90,22 @@ pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warn
     Ok((graph, warnings))
 }
 
+/// Loads an ONNX file as it is trained: batch normalisation stays, activations are fused where nobody looks between.
+///
+/// # Errors
+/// The file cannot be read, is no ONNX, or uses something unsupported.
+pub fn load_trainable(path: &Path, options: &LoadOptions) -> Result<Graph, ModelError> {
+    let refused = |source| ModelError::Onnx {
+        path: path.into(),
+        source: Box::new(source),
+    };
+    let mut graph = onnx::load(path, options).map_err(refused)?;
+    passes::remove_identities(&mut graph);
+    passes::fuse_bias(&mut graph);
+    passes::fuse_activation(&mut graph);
+    Ok(graph)
+}
+
 impl Model {
     /// Opens `path`: a plan by its first bytes, ONNX by its extension.
     ///

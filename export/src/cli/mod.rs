@@ -11,6 +11,7 @@ mod quantize;
 mod run;
 mod setup;
 mod test;
+mod train;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Train(train::Args),
     Quantize(quantize::Args),
     Compile(compile::Args),
     Run(run::Args),
@@ -48,6 +50,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(args),
+        Command::Train(args) => train::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),

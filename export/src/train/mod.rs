@@ -4,16 +4,24 @@
 //! is checked against finite differences in double precision. [`digits`] is the demo's task.
 
 pub mod adam;
+pub mod arch;
 #[cfg(test)]
 mod check;
+pub mod checkpoint;
 pub mod conv;
 pub mod digits;
+pub mod evaluate;
 pub mod linear;
 pub mod loss;
+pub mod method;
 pub mod network;
+pub mod objective;
+pub mod optimizer;
 pub mod pool;
 pub mod relu;
+pub mod tape;
 pub mod tensor;
+pub mod trainer;
 
 pub use network::{Layer, Network};
 

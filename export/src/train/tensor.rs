@@ -7,7 +7,7 @@ use num_traits::{Float, NumAssign};
 use std::fmt::Debug;
 
 /// Scalar type: `f32` to train, `f64` to check gradients.
-pub trait Real: Float + NumAssign + Default + Debug + 'static {
+pub trait Real: Float + NumAssign + Default + Debug + Send + Sync + 'static {
     /// The nearest value of this type.
     fn of(value: f64) -> Self;
     /// The value in double precision.

@@ -1,0 +1,82 @@
+//! Image files: PNG and WebP, to bytes with the channels last.
+
+use super::DataError;
+use std::io::Cursor;
+use std::path::Path;
+
+/// A decoded image.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Picture {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// 1 (grey) or 3 (colour).
+    pub(super) channels: usize,
+    /// Row by row.
+    pub(super) pixels: Vec<u8>,
+}
+
+/// Whether the file's name is that of an image that can be read.
+pub(super) fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str());
+    extension.is_some_and(|e| ["png", "webp"].contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// Reads an image. Transparency is dropped, 16-bit samples become 8-bit ones.
+pub(super) fn read_bytes(bytes: &[u8]) -> Result<Picture, String> {
+    if bytes.starts_with(b"RIFF") {
+        webp(bytes).map_err(|e| e.to_string())
+    } else {
+        png(bytes).map_err(|e| e.to_string())
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Picture, DataError> {
+    read_bytes(&super::read(path)?).map_err(|reason| DataError::Malformed {
+        path: path.into(),
+        reason: format!("not an image that can be read: {reason}"),
+    })
+}
+
+fn webp(bytes: &[u8]) -> Result<Picture, image_webp::DecodingError> {
+    let mut decoder = image_webp::WebPDecoder::new(Cursor::new(bytes))?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    let size = decoder.output_buffer_size();
+    let mut pixels = vec![0; size.unwrap_or(0)];
+    decoder.read_image(&mut pixels)?;
+    if decoder.has_alpha() {
+        pixels = without_alpha(&pixels, 4);
+    }
+    Ok(Picture {
+        width,
+        height,
+        channels: 3,
+        pixels,
+    })
+}
+
+fn png(bytes: &[u8]) -> Result<Picture, png::DecodingError> {
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info()?;
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
+    let info = reader.next_frame(&mut pixels)?;
+    pixels.truncate(info.buffer_size());
+    let channels = info.color_type.samples();
+    if channels % 2 == 0 {
+        pixels = without_alpha(&pixels, channels);
+    }
+    Ok(Picture {
+        width: info.width as usize,
+        height: info.height as usize,
+        channels: channels - usize::from(channels % 2 == 0),
+        pixels,
+    })
+}
+
+fn without_alpha(pixels: &[u8], channels: usize) -> Vec<u8> {
+    let colours = pixels.chunks_exact(channels);
+    colours
+        .flat_map(|p| p[..channels - 1].iter().copied())
+        .collect()
+}
