@@ -13,6 +13,7 @@
 
 pub mod formats;
 pub mod gaussian;
+pub mod mask;
 pub mod trp;
 
 #[cfg(test)]
