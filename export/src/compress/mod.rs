@@ -12,6 +12,7 @@
 //! training engine calls these functions on its parameters before a forward pass, or on their gradients after a backward one.
 
 pub mod formats;
+pub mod gate;
 pub mod gaussian;
 pub mod mask;
 pub mod trp;

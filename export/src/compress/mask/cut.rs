@@ -102,6 +102,28 @@ pub(super) fn macs_without(graph: &Graph, channels: &Channels, selection: &Selec
 /// # Errors
 /// A channel must stay, or a value would have none. The graph is unchanged then.
 pub fn cut(graph: &mut Graph, channels: &Channels, selection: &Selection) -> Result<Cut, CutError> {
+    let constants = Constants::follow(graph, channels, selection);
+    cut_with(graph, channels, selection, constants)
+}
+
+/// Cuts channels that a gate behind their activation holds at zero: nothing of them is left to move.
+///
+/// # Errors
+/// As [`cut()`].
+pub fn cut_gated(
+    graph: &mut Graph,
+    channels: &Channels,
+    selection: &Selection,
+) -> Result<Cut, CutError> {
+    cut_with(graph, channels, selection, Constants::default())
+}
+
+fn cut_with(
+    graph: &mut Graph,
+    channels: &Channels,
+    selection: &Selection,
+    mut constants: Constants,
+) -> Result<Cut, CutError> {
     for group in channels.groups() {
         if let Some(reason) = &group.pinned
             && group.channels.iter().any(|&c| selection.removes(c))
@@ -124,7 +146,6 @@ pub fn cut(graph: &mut Graph, channels: &Channels, selection: &Selection) -> Res
         }
     }
     let before = (total_macs(graph), total_parameters(graph));
-    let mut constants = Constants::follow(graph, channels, selection);
     let mut result = graph.clone();
     move_constants(graph, &mut result, &mut constants);
     for node in &graph.nodes {

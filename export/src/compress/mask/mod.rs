@@ -19,7 +19,7 @@ mod penalty;
 mod select;
 
 pub use axes::{Channel, Channels};
-pub use cut::{Cut, CutError, cut, masked};
+pub use cut::{Cut, CutError, cut, cut_gated, masked};
 pub use group::{Group, Member};
 pub use penalty::{Penalty, add_penalty};
 pub use select::{Limits, Rule, Scope, Scores, SelectError, Selection, ot_threshold, vote};
