@@ -15,6 +15,7 @@ pub mod formats;
 pub mod gate;
 pub mod gaussian;
 pub mod mask;
+pub mod recipe;
 pub mod trp;
 
 #[cfg(test)]

@@ -1,0 +1,458 @@
+//! The keys of each stage.
+
+use crate::compress::formats::{Granularity, WeightFormat};
+use crate::compress::gate::Schedule;
+use crate::compress::mask::{Penalty, Rule, Scope};
+use crate::compress::trp::{RankRule, Scheme};
+use serde::{Deserialize, Serialize};
+
+/// A stage of a recipe, by its `kind`.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Stage {
+    /// `train`: plain training.
+    Train(Train),
+    /// `mask`: MaskSparsity.
+    Mask(Mask),
+    /// `gate`: consensus gating.
+    Gate(Gate),
+    /// `trp`: trained rank pruning.
+    Trp(Trp),
+    /// `backslash`: the rate term.
+    Backslash(Backslash),
+    /// `deepshape`: reshaping of histograms.
+    DeepShape(DeepShapeStage),
+    /// `prune`: pruning by magnitude.
+    Prune(Prune),
+    /// `quantize`: the number format, with or without training for it.
+    Quantize(Quantize),
+}
+
+impl Stage {
+    pub(super) const KINDS: [&'static str; 8] = [
+        "train",
+        "mask",
+        "gate",
+        "trp",
+        "backslash",
+        "deepshape",
+        "prune",
+        "quantize",
+    ];
+
+    /// As recipes write it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Stage::Train(_) => "train",
+            Stage::Mask(_) => "mask",
+            Stage::Gate(_) => "gate",
+            Stage::Trp(_) => "trp",
+            Stage::Backslash(_) => "backslash",
+            Stage::DeepShape(_) => "deepshape",
+            Stage::Prune(_) => "prune",
+            Stage::Quantize(_) => "quantize",
+        }
+    }
+
+    /// All its trainings, with the key under which each is.
+    pub fn trainings(&self) -> Vec<(&'static str, &Training)> {
+        let optional = |t: &'static str, training| (t, training);
+        match self {
+            Stage::Train(s) => vec![("training", &s.training)],
+            Stage::Mask(s) => {
+                let search = s.search.as_ref().map(|t| optional("search", t));
+                let tune = s.fine_tune.as_ref().map(|t| optional("fine-tune", t));
+                search
+                    .into_iter()
+                    .chain([("training", &s.training)])
+                    .chain(tune)
+                    .collect()
+            }
+            Stage::Gate(s) => vec![("training", &s.training)],
+            Stage::Trp(s) => s.training.iter().map(|t| optional("training", t)).collect(),
+            Stage::Backslash(s) => {
+                let tune = s.fine_tune.as_ref().map(|t| optional("fine-tune", t));
+                [("training", &s.training)]
+                    .into_iter()
+                    .chain(tune)
+                    .collect()
+            }
+            Stage::DeepShape(s) => s.training.iter().map(|t| optional("training", t)).collect(),
+            Stage::Prune(s) => s.training.iter().map(|t| optional("training", t)).collect(),
+            Stage::Quantize(s) => s.training.iter().map(|t| optional("training", t)).collect(),
+        }
+    }
+}
+
+/// One training with stochastic gradient descent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Training {
+    /// Length.
+    pub epochs: usize,
+    /// Learning rate at its highest.
+    #[serde(default = "Training::lr")]
+    pub lr: f64,
+    /// How it falls.
+    #[serde(default)]
+    pub schedule: LrSchedule,
+    /// Epochs in which it rises from 0.
+    #[serde(default)]
+    pub warmup_epochs: usize,
+    /// Samples a step.
+    #[serde(default = "Training::batch")]
+    pub batch: usize,
+    /// Momentum.
+    #[serde(default = "Training::momentum")]
+    pub momentum: f64,
+    /// Nesterov's momentum.
+    #[serde(default)]
+    pub nesterov: bool,
+    /// Weight decay; never on gates' modules.
+    #[serde(default = "Training::weight_decay")]
+    pub weight_decay: f64,
+    /// What is done to samples.
+    #[serde(default)]
+    pub augment: Augment,
+    /// Learning from another model's outputs, too.
+    #[serde(default)]
+    pub distill: Option<Distill>,
+}
+
+impl Training {
+    fn lr() -> f64 {
+        0.05
+    }
+    fn batch() -> usize {
+        128
+    }
+    fn momentum() -> f64 {
+        0.9
+    }
+    fn weight_decay() -> f64 {
+        1e-4
+    }
+}
+
+/// How the learning rate falls.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LrSchedule {
+    /// Not at all.
+    Constant,
+    /// Half a cosine, to 0.
+    #[default]
+    Cosine,
+    /// `{ step = { at = [80, 120], factor = 0.1 } }`: times `factor` at each of these epochs.
+    Step {
+        /// Epochs, ascending.
+        at: Vec<usize>,
+        /// Below 1.
+        factor: f64,
+    },
+}
+
+/// What is done to training samples.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Augment {
+    /// Mirror half of them.
+    pub flip: bool,
+    /// Pad by so many pixels and cut the original size out at random.
+    pub crop: usize,
+    /// Blank a square of this side at random.
+    pub cutout: usize,
+    /// Mix pairs of samples and labels; α of the Beta distribution, 0 for not.
+    pub mixup: f64,
+}
+
+/// Distillation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Distill {
+    /// An ONNX file, or `input`: the model that the recipe began with.
+    #[serde(default = "Distill::teacher")]
+    pub teacher: String,
+    /// Softens both distributions.
+    #[serde(default = "Distill::temperature")]
+    pub temperature: f64,
+    /// Share of the loss; the labels have the rest.
+    #[serde(default = "Distill::weight")]
+    pub weight: f64,
+}
+
+impl Distill {
+    fn teacher() -> String {
+        "input".into()
+    }
+    fn temperature() -> f64 {
+        4.0
+    }
+    fn weight() -> f64 {
+        0.5
+    }
+}
+
+/// Plain training.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Train {
+    /// Weights are drawn anew; without it the model's are kept.
+    pub initialize: Option<Initialization>,
+    /// How.
+    pub training: Training,
+}
+
+/// Generalised-Gaussian initialisation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Initialization {
+    /// ν; 2 is He's.
+    pub shape: f64,
+}
+
+/// MaskSparsity: find a mask, train with it, cut.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mask {
+    /// A first sparse training, on all γ, to find the mask; without it the model's own γ decide.
+    pub search: Option<Training>,
+    /// The mask by a threshold; or `macs`.
+    pub rule: Option<Rule>,
+    /// The mask by a budget: the share of the input model's multiply-accumulates that is left.
+    pub macs: Option<f64>,
+    /// Which channels.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Channels that every layer keeps.
+    #[serde(default = "Mask::min_channels")]
+    pub min_channels: usize,
+    /// Strength `s` of the penalty.
+    #[serde(default = "Mask::strength")]
+    pub strength: f64,
+    /// Its form.
+    #[serde(default)]
+    pub penalty: Penalty,
+    /// Which weights the masked training begins with.
+    #[serde(default)]
+    pub start: MaskStart,
+    /// The masked sparse training.
+    pub training: Training,
+    /// After the cut.
+    pub fine_tune: Option<Training>,
+}
+
+impl Mask {
+    fn min_channels() -> usize {
+        1
+    }
+    fn strength() -> f64 {
+        5e-4
+    }
+}
+
+/// The weights that masked training begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskStart {
+    /// Those before the search, as the paper has it.
+    #[default]
+    Baseline,
+    /// Those that the search left.
+    Search,
+}
+
+/// Consensus gating.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Gate {
+    /// What gates open and close.
+    #[serde(default)]
+    pub units: GateUnits,
+    /// Share of the gateable multiply-accumulates that is to stay.
+    pub keep: f64,
+    /// When.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The training with gates.
+    pub training: Training,
+}
+
+/// What gates open and close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateUnits {
+    /// Residual branches.
+    #[default]
+    Blocks,
+    /// Inner channels of blocks.
+    Channels,
+}
+
+/// Trained rank pruning.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Trp {
+    /// Which matrix.
+    pub scheme: Scheme,
+    /// Project at all; without it only the nuclear norm acts.
+    #[serde(default = "Trp::project")]
+    pub project: bool,
+    /// Rank that a projection keeps.
+    #[serde(default = "Trp::rule")]
+    pub rule: RankRule,
+    /// Steps from one projection to the next.
+    #[serde(default = "Trp::every")]
+    pub every: usize,
+    /// λ of the nuclear norm's sub-gradient, added on the steps that project.
+    #[serde(default = "Trp::nuclear")]
+    pub nuclear: f64,
+    /// Rank at the split; or `macs`.
+    pub split: Option<RankRule>,
+    /// The split by a budget: the share of the input model's multiply-accumulates that is left.
+    pub macs: Option<f64>,
+    /// Decompose the first convolution, too.
+    #[serde(default)]
+    pub stem: bool,
+    /// The training; without it the model is decomposed as it is.
+    pub training: Option<Training>,
+}
+
+impl Trp {
+    fn project() -> bool {
+        true
+    }
+    fn rule() -> RankRule {
+        RankRule::Energy(0.9)
+    }
+    fn every() -> usize {
+        20
+    }
+    fn nuclear() -> f64 {
+        3e-4
+    }
+}
+
+/// The rate term.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Backslash {
+    /// Whose update.
+    #[serde(default)]
+    pub form: Form,
+    /// `k` of the scale-free form (1e-5 … 1e-4), or `λ/N` of the authors' (1e-6 … 2e-5).
+    pub strength: f64,
+    /// ν.
+    #[serde(default)]
+    pub shape: ShapeChoice,
+    /// ε of the authors' form.
+    #[serde(default = "Backslash::epsilon")]
+    pub epsilon: f64,
+    /// Training with the term.
+    pub training: Training,
+    /// Training without it, after.
+    pub fine_tune: Option<Training>,
+}
+
+impl Backslash {
+    fn epsilon() -> f64 {
+        1.0
+    }
+}
+
+/// Which update BackSlash makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// Ours, in units of each layer's deviation.
+    #[default]
+    ScaleFree,
+    /// The authors', absolute and over all parameters.
+    Authors,
+}
+
+/// Where ν comes from.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ShapeChoice {
+    /// Estimated every so many steps.
+    Adaptive {
+        /// Steps.
+        every: usize,
+    },
+    /// Always this; 1 is L1, 2 is L2.
+    Fixed(f64),
+}
+
+impl Default for ShapeChoice {
+    fn default() -> Self {
+        ShapeChoice::Adaptive { every: 100 }
+    }
+}
+
+/// Reshaping of each layer's histogram.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeepShapeStage {
+    /// Distance of levels in deviations of a layer.
+    pub relative_step: f64,
+    /// ν of the target over ν of the weights.
+    #[serde(default = "DeepShapeStage::shape_factor")]
+    pub shape_factor: f64,
+    /// α of the target over α of the weights.
+    #[serde(default = "DeepShapeStage::scale_factor")]
+    pub scale_factor: f64,
+    /// What recovers the loss.
+    pub training: Option<Training>,
+}
+
+impl DeepShapeStage {
+    fn shape_factor() -> f64 {
+        0.8
+    }
+    fn scale_factor() -> f64 {
+        0.6
+    }
+}
+
+/// Pruning by magnitude.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Prune {
+    /// Share of the weights that become zero.
+    pub fraction: f64,
+    /// One threshold for all layers; without it one a layer.
+    #[serde(default)]
+    pub global: bool,
+    /// Training with the zeros fixed.
+    pub training: Option<Training>,
+}
+
+/// The number format.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Quantize {
+    /// Of the weights.
+    pub format: WeightFormat,
+    /// Scales of the weights.
+    #[serde(default)]
+    pub granularity: Granularity,
+    /// Of the activations.
+    #[serde(default)]
+    pub activations: Activations,
+    /// Store the codes entropy-coded.
+    #[serde(default)]
+    pub entropy_coded: bool,
+    /// Quantisation-aware training; without it the weights are rounded as they are.
+    pub training: Option<Training>,
+}
+
+/// What activations are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activations {
+    /// int8, calibrated.
+    Int8,
+    /// Left in float; the only choice that RF8, E4M3 and E3M4 are published with.
+    #[default]
+    Float,
+}
