@@ -16,6 +16,7 @@ pub mod gate;
 pub mod gaussian;
 pub mod mask;
 pub mod recipe;
+pub mod report;
 pub mod trp;
 
 #[cfg(test)]

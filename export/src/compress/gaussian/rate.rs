@@ -53,7 +53,7 @@ pub struct TensorRate {
 }
 
 impl TensorRate {
-    fn of(name: &str, levels: &[i32], step: Option<f64>) -> Self {
+    pub(crate) fn of(name: &str, levels: &[i32], step: Option<f64>) -> Self {
         let (order, bits) = golomb::best_order(levels);
         TensorRate {
             name: name.into(),

@@ -2,7 +2,8 @@
 
 use super::Located;
 use super::error::{Place, RecipeError};
-use super::schema::{Activations, Gate, GateUnits, LrSchedule, Stage, Training};
+use super::schema::{Activations, Gate, GateUnits, Stage};
+use super::training::{LrSchedule, Training};
 use crate::compress::formats::WeightFormat;
 use crate::compress::mask::{Rule, Scope};
 use crate::compress::trp::RankRule;
@@ -300,8 +301,8 @@ fn budget(stage: &Stage, before: &[&Stage]) -> Option<String> {
         macs(stage)?,
         before
             .iter()
-            .filter_map(|b| Some((b.kind(), macs(b)?)))
-            .last()?,
+            .rev()
+            .find_map(|b| Some((b.kind(), macs(b)?)))?,
     );
     (now >= earlier.1).then(|| {
         format!(

@@ -25,13 +25,14 @@
 mod check;
 mod error;
 mod schema;
+mod training;
 
 pub use error::RecipeError;
 pub use schema::{
-    Activations, Augment, Backslash, DeepShapeStage, Distill, Form, Gate, GateUnits,
-    Initialization, LrSchedule, Mask, MaskStart, Prune, Quantize, ShapeChoice, Stage, Train,
-    Training, Trp,
+    Activations, Backslash, DeepShapeStage, Form, Gate, GateUnits, Initialization, Mask, MaskStart,
+    Prune, Quantize, ShapeChoice, Stage, Train, Trp,
 };
+pub use training::{Augment, Distill, LrSchedule, Training};
 
 use error::Place;
 use serde::de::DeserializeOwned;
