@@ -9,7 +9,7 @@
 //! value = (−1)^S · 2^(E − 15 + b) · (1 ± 2^−(d+1)),      b: a signed integer, one a tensor or a channel
 //! ```
 //!
-//! 0x00 and 0x80 are 0; there is neither infinity nor NaN. The rounding rule is the authors' ([`reference`]); the layout of
+//! 0x00 and 0x80 are 0; there is neither infinity nor NaN. The rounding rule is the authors' ([`reference()`]); the layout of
 //! the bits is ours, since the paper's is not known to us.
 
 use super::{Format, Table, ceil_log2, power_of_two};
@@ -128,7 +128,7 @@ fn nearest_power(x: f64) -> Option<(f64, i32)> {
     Some((power, exponent))
 }
 
-/// The code of the value that [`reference`] chooses for `x` (already divided by `2^b`); what the exponent cannot hold
+/// The code of the value that [`reference()`] chooses for `x` (already divided by `2^b`); what the exponent cannot hold
 /// saturates, or goes to the nearest code.
 #[must_use]
 pub fn encode_reference(x: f32) -> u8 {

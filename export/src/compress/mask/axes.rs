@@ -196,6 +196,12 @@ impl Walk<'_> {
             (Op::Softmax { axis }, Some(x)) if *axis != x.axis => {
                 self.set(node.output, x.axis, x.channels)
             }
+            // What goes in along another axis stays; what comes out is as new as ever.
+            (Op::Conv2d { groups: 1, .. } | Op::FullyConnected { .. }, Some(x)) if constants => {
+                let reason = format!("node `{}` does not read it along axis 1", node.name);
+                self.pin(&x.channels, &reason);
+                self.fresh_value(node.output);
+            }
             (op, _) => self.opaque(
                 node,
                 &format!(

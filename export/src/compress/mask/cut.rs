@@ -85,7 +85,7 @@ pub(super) fn macs_without(graph: &Graph, channels: &Channels, selection: &Selec
         match node.op {
             Op::Conv2d { groups: 1, .. } | Op::FullyConnected { .. } => {
                 let x = node.inputs[0];
-                whole / (all(x) * all(node.output)) * left(x) * left(node.output)
+                whole * left(x) / all(x) * left(node.output) / all(node.output)
             }
             Op::Conv2d { .. } => whole / all(node.output) * left(node.output),
             _ => whole,
