@@ -21,3 +21,5 @@ pub mod trp;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -10,17 +10,21 @@
 //!    multiply-accumulates; residual groups vote.
 //! 4. [`cut()`] removes it: outputs of producers, entries of normalisations, inputs of consumers. What a removed channel still
 //!    emitted is a constant and moves into what follows; [`masked`] is the network it equals.
+//!
+//! Exporters fold normalisations; [`insert_norms`] gives such a model new ones, and [`restate`] measured statistics.
 
 mod axes;
 mod constants;
 mod cut;
 mod group;
+mod norms;
 mod penalty;
 mod select;
 
 pub use axes::{Channel, Channels};
 pub use cut::{Cut, CutError, cut, cut_gated, masked};
 pub use group::{Group, Member};
+pub use norms::{insert_norms, restate};
 pub use penalty::{Penalty, add_penalty};
 pub use select::{Limits, Rule, Scope, Scores, SelectError, Selection, ot_threshold, vote};
 

@@ -2,8 +2,8 @@
 
 use super::axes::{Channel, Channels};
 use super::cut::macs_without;
-use super::group::{Group, gamma};
-use crate::graph::{Graph, ValueId};
+use super::group::{Group, Member, gamma};
+use crate::graph::{Data, Graph, ValueId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -270,6 +270,20 @@ impl Selection {
 }
 
 impl Channels {
+    /// Mean magnitude of the weights that make each channel, relative to its layer's, the mean over all producers: scores
+    /// for groups without normalisations.
+    pub fn weight_scores(&self, graph: &Graph) -> Scores {
+        let of = |group: &Group| {
+            let layers: Vec<Vec<f32>> = group
+                .producers
+                .iter()
+                .filter_map(|member| relative_rows(graph, member))
+                .collect();
+            mean_magnitudes(&layers)
+        };
+        self.groups().iter().map(of).collect()
+    }
+
     /// `|γ|` of every channel, the mean over its normalisations; a row is empty for groups without any.
     pub fn gamma_scores(&self, graph: &Graph) -> Scores {
         self.groups()
@@ -277,6 +291,23 @@ impl Channels {
             .map(|g| mean_magnitudes(&g.gammas(graph)))
             .collect()
     }
+}
+
+/// For each channel of a member the mean magnitude of its rows, over that of all the layer's rows.
+fn relative_rows(graph: &Graph, member: &Member) -> Option<Vec<f32>> {
+    let node = &graph.nodes[graph.producer(member.output)?];
+    let weight = &graph[*node.inputs.get(1)?];
+    let Some(Data::F32(data)) = &weight.data else {
+        return None;
+    };
+    let row = (data.len() / weight.shape.first()?).max(1);
+    let mean = |w: &[f32]| w.iter().map(|w| w.abs()).sum::<f32>() / w.len().max(1) as f32;
+    let layer = mean(data).max(f32::MIN_POSITIVE);
+    let of = |indices: &Vec<usize>| {
+        let rows = indices.iter().map(|&i| mean(&data[i * row..(i + 1) * row]));
+        rows.sum::<f32>() / indices.len().max(1) as f32 / layer
+    };
+    Some(member.indices.iter().map(of).collect())
 }
 
 fn mean_magnitudes(gammas: &[Vec<f32>]) -> Vec<f32> {

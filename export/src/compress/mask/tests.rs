@@ -407,6 +407,16 @@ fn budgets_are_met_from_below_and_named_when_out_of_reach() {
     };
     assert!(Selection::by_budget(&graph, &channels, &scores, least, Limits::default()).is_ok());
     assert!(Selection::by_budget(&graph, &channels, &vec![], 10, Limits::default()).is_err());
+    // Without normalisations, weights can tell: a layer's weakest rows go first.
+    let by_weight = channels.weight_scores(&graph);
+    assert!(
+        by_weight
+            .iter()
+            .zip(channels.groups())
+            .all(|(s, g)| s.len() == g.channels.len())
+    );
+    let mean = by_weight[1].iter().sum::<f32>() / by_weight[1].len() as f32;
+    assert!((mean - 1.0).abs() < 1e-5);
     let half = Selection::uniform(&channels, &scores, 0.5, Limits::default()).unwrap();
     assert_eq!(half.len(), 4 + 3 + 5 + 6 + 6);
 }
