@@ -25,6 +25,13 @@ impl Consensus {
         }
     }
 
+    /// Goes on from the running means of an interrupted training.
+    pub fn resume(means: Vec<f64>) -> Self {
+        let mut consensus = Consensus::new(means.len());
+        (consensus.means, consensus.batches) = (means, 1);
+        consensus
+    }
+
     /// Takes in the gates `[batch, gates]` of a training step.
     pub fn update(&mut self, gates: &[f32]) {
         let momentum = if self.batches == 0 {
@@ -114,6 +121,11 @@ mod tests {
                 && (consensus.means()[1] - 0.01).abs() < 1e-12
         );
         assert_eq!(consensus.read_off(), consensus.means());
+        let mut resumed = Consensus::resume(consensus.means().to_vec());
+        let mut whole = consensus.clone();
+        resumed.update(&[1.0, 1.0]);
+        whole.update(&[1.0, 1.0]);
+        assert_eq!(resumed.means(), whole.means());
         consensus.read(&[1.0, 1.0, 0.0, 1.0]);
         assert_eq!(consensus.read_off(), [0.5, 1.0]);
     }

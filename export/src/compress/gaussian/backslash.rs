@@ -103,6 +103,17 @@ impl AdaptiveShape {
         }
     }
 
+    /// Goes on from an interrupted training's [`AdaptiveShape::state`].
+    pub fn resume(mut self, (next, shape): (usize, f64)) -> Self {
+        (self.next, self.shape) = (next, shape);
+        self
+    }
+
+    /// The step of the next estimate, and the shape until then.
+    pub fn state(&self) -> (usize, f64) {
+        (self.next, self.shape)
+    }
+
     /// The shape at training step `step`, within [`SHAPES`] unless it is fixed.
     pub fn at(&mut self, step: usize, weights: &[f32]) -> f64 {
         if !self.fixed && step >= self.next {
@@ -190,6 +201,10 @@ mod tests {
         assert_eq!(shape.at(9, &[1.0, -1.0]), 0.3);
         assert_eq!(shape.at(10, &[1.0, -1.0]), 2.0);
         assert_eq!(shape.at(25, &[0.0]), 2.0);
+        assert_eq!(
+            AdaptiveShape::new(10).resume(shape.state()).at(26, &sparse),
+            2.0
+        );
         assert_eq!(AdaptiveShape::fixed(1.0).at(0, &sparse), 1.0);
     }
 }

@@ -150,6 +150,13 @@ impl Selection {
         }
     }
 
+    /// Every channel that may go. Not to be cut: as a mask (see [`Selection::keep_masks`]) it is that of the first sparse
+    /// training, which penalises all candidates.
+    pub fn candidates(channels: &Channels, scope: Scope) -> Selection {
+        let groups = channels.groups().iter().filter(|g| may_go(g, scope));
+        Selection::of(groups.flat_map(|g| g.channels.iter().copied()))
+    }
+
     /// By a rule on γ. Normalisations decide alone, residual groups vote; groups without normalisations stay.
     pub fn by_rule(graph: &Graph, channels: &Channels, rule: Rule, limits: Limits) -> Selection {
         let mut removed = BTreeSet::new();
@@ -251,7 +258,7 @@ impl Selection {
     /// [`super::add_penalty`].
     pub fn keep_masks(&self, graph: &Graph, channels: &Channels) -> BTreeMap<ValueId, Vec<bool>> {
         let mut masks = BTreeMap::new();
-        for group in channels.groups() {
+        for group in channels.groups().iter().filter(|g| g.pinned.is_none()) {
             for norm in &group.norms {
                 let Some((id, values)) = gamma(graph, norm.output) else {
                     continue;

@@ -368,6 +368,12 @@ fn keep_masks_keep_what_stays() {
     let selection = Selection::by_rule(&graph, &channels, Rule::Threshold(0.01), Limits::default());
     let masks = selection.keep_masks(&graph, &channels);
     assert_eq!(masks.len(), 8);
+    let inner = Selection::candidates(&channels, Scope::Inner).keep_masks(&graph, &channels);
+    let all_or_none = inner.values().filter(|keep| !keep.contains(&true)).count();
+    assert_eq!(
+        all_or_none, 3,
+        "inner normalisations are penalised whole, streams not at all"
+    );
     for (id, keep) in masks {
         let Some(Data::F32(gamma)) = &graph[id].data else {
             panic!("γ")
