@@ -382,6 +382,17 @@ impl Graph {
         })
     }
 
+    /// `base`, or a name like it that no value has.
+    pub fn unique_name(&self, base: &str) -> String {
+        let mut name = base.to_owned();
+        let mut suffix = 1;
+        while self.values.iter().any(|v| v.name == name) {
+            suffix += 1;
+            name = format!("{base}__{suffix}");
+        }
+        name
+    }
+
     /// Index of the node that produces `id`, if any.
     pub fn producer(&self, id: ValueId) -> Option<usize> {
         self.nodes.iter().position(|n| n.output == id)

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod compile;
+pub mod compress;
 pub mod data;
 pub mod emulate;
 pub mod files;

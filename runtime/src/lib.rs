@@ -34,6 +34,7 @@ pub mod element;
 mod error;
 mod execute;
 pub mod format;
+pub mod formats;
 pub mod header;
 pub mod kernels;
 mod linked;

@@ -1,6 +1,6 @@
 //! Batch normalisation disappears into the layer before it, or becomes a multiplication and an addition.
 
-use super::{absorb, private_producer, unique_name};
+use super::{absorb, private_producer};
 use crate::graph::{Binary, Clamp, DType, Data, Graph, Node, Op, Value, ValueId};
 
 fn floats(graph: &Graph, id: ValueId) -> Option<&[f32]> {
@@ -82,9 +82,9 @@ fn fold(graph: &mut Graph, layer: usize, factors: &[f64], shifts: &[f64]) {
         .collect();
     let name = graph[inputs[1]].name.clone();
     let shape = graph[inputs[1]].shape.clone();
-    let weights_name = unique_name(graph, &format!("{name}_folded"));
+    let weights_name = graph.unique_name(&format!("{name}_folded"));
     let weights = graph.add_constant(weights_name, shape, Data::F32(folded), None);
-    let bias_name = unique_name(graph, &format!("{name}_bias"));
+    let bias_name = graph.unique_name(&format!("{name}_bias"));
     let bias = graph.add_constant(bias_name, vec![bias.len()], Data::F32(bias), None);
     graph.nodes[layer].inputs = vec![inputs[0], weights, bias];
 }
@@ -96,14 +96,14 @@ fn expand(graph: &mut Graph, i: usize, node: &Node, factors: &[f64], shifts: &[f
     shape[0] = factors.len();
     let stem = graph[node.output].name.clone();
     let constant = |graph: &mut Graph, what: &str, values: &[f64]| {
-        let name = unique_name(graph, &format!("{stem}_{what}"));
+        let name = graph.unique_name(&format!("{stem}_{what}"));
         let data = Data::F32(values.iter().map(|&v| v as f32).collect());
         graph.add_constant(name, shape.clone(), data, None)
     };
     let factor = constant(graph, "factor", factors);
     let shift = constant(graph, "shift", shifts);
     let scaled = Value {
-        name: unique_name(graph, &format!("{stem}_scaled")),
+        name: graph.unique_name(&format!("{stem}_scaled")),
         shape: graph[x].shape.clone(),
         dtype: DType::F32,
         quantization: None,

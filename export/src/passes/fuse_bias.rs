@@ -1,6 +1,6 @@
 //! An addition of one constant per output channel becomes the bias of the layer before it.
 
-use super::{absorb, private_producer, unique_name};
+use super::{absorb, private_producer};
 use crate::graph::{Binary, DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
 
 /// The constant behind `id`: itself, or what a Dequantize reads.
@@ -94,11 +94,11 @@ fn fuse(graph: &mut Graph, i: usize) -> bool {
         {
             continue;
         }
-        let name = unique_name(graph, &format!("{}_bias", graph[source].name));
+        let name = graph.unique_name(&format!("{}_bias", graph[source].name));
         let mut bias = graph.add_constant(name, vec![channels], data, quantization);
         if source != addend {
             let dequantized = Value {
-                name: unique_name(graph, &format!("{}_bias", graph[addend].name)),
+                name: graph.unique_name(&format!("{}_bias", graph[addend].name)),
                 shape: vec![channels],
                 dtype: DType::F32,
                 quantization: None,

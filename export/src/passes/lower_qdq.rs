@@ -3,7 +3,7 @@
 //! First data movement is pulled out from between: it commutes with both ends. Then every `Quantize` looks at what
 //! computes its operand. What cannot be lowered stays in float between its ends, with a [`Warning`].
 
-use super::{Warning, is_private, op_name, unique_name};
+use super::{Warning, is_private, op_name};
 use crate::graph::{Binary, DType, Data, Graph, Node, Op, Pool, Quantization, Value, ValueId};
 
 /// A bias scale this near to `s_x·s_w` is that product, rounded by the exporter.
@@ -115,7 +115,7 @@ fn new_value(
     dtype: DType,
     q: Option<Quantization>,
 ) -> ValueId {
-    let name = unique_name(graph, name);
+    let name = graph.unique_name(name);
     let shape = graph[like].shape.clone();
     graph.add_value(Value {
         name,
@@ -136,7 +136,7 @@ fn sink_dequantizes(graph: &mut Graph) {
             let moved = new_value(graph, &name, output, DType::I8, Some(q));
             graph.nodes[i].inputs = sources;
             graph.nodes[i].output = moved;
-            let name = unique_name(graph, &format!("{}_dequantize", graph.nodes[i].name));
+            let name = graph.unique_name(&format!("{}_dequantize", graph.nodes[i].name));
             graph.nodes.insert(
                 i + 1,
                 Node {
@@ -361,7 +361,7 @@ fn bias(
     if quantization(graph, source) == Some(&q) && graph[source].dtype == DType::I32 {
         return Ok(source);
     }
-    let name = unique_name(graph, &format!("{}_int32", graph[source].name));
+    let name = graph.unique_name(&format!("{}_int32", graph[source].name));
     Ok(graph.add_constant(name, vec![integers.len()], Data::I32(integers), Some(q)))
 }
 

@@ -131,14 +131,3 @@ fn absorb(graph: &mut Graph, node: usize, from: ValueId) {
     }
     graph.nodes.remove(node);
 }
-
-/// A value name that nobody has.
-fn unique_name(graph: &Graph, base: &str) -> String {
-    let mut name = base.to_owned();
-    let mut suffix = 1;
-    while graph.values.iter().any(|v| v.name == name) {
-        suffix += 1;
-        name = format!("{base}__{suffix}");
-    }
-    name
-}
