@@ -4,6 +4,7 @@ pub mod command;
 pub mod costs;
 pub mod networks;
 pub mod performance;
+pub mod pytorch;
 pub mod random;
 pub mod random_network;
 pub mod wide_network;
