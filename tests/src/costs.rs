@@ -25,30 +25,57 @@ pub struct Measurements {
 /// Rounds of the fit: each improves one factor after the other.
 const ROUNDS: usize = 3000;
 
-/// Factors, none below zero, with the least sum of squared relative errors.
+/// Factors, none below zero, with the least sum of squared errors, each divided by the step's instructions: between absolute
+/// errors, where small steps would not count, and relative ones, where large ones would count no more.
 pub fn fit(steps: &[Measured]) -> [f64; 6] {
-    let rows: Vec<[f64; 6]> = steps
+    let rows: Vec<([f64; 6], f64)> = steps
         .iter()
         .map(|step| {
-            step.work
-                .terms()
-                .map(|term| term / step.instructions.max(1) as f64)
+            let root = (step.instructions.max(1) as f64).sqrt();
+            (step.work.terms().map(|term| term / root), root)
         })
         .collect();
     let mut factors = [0.0; 6];
     for _ in 0..ROUNDS {
         for i in 0..factors.len() {
-            let square: f64 = rows.iter().map(|row| row[i] * row[i]).sum();
+            let square: f64 = rows.iter().map(|(row, _)| row[i] * row[i]).sum();
             if square == 0.0 {
                 continue;
             }
-            let error =
-                |row: &[f64; 6]| 1.0 - row.iter().zip(&factors).map(|(x, c)| x * c).sum::<f64>();
-            let slope: f64 = rows.iter().map(|row| row[i] * error(row)).sum();
+            let error = |row: &[f64; 6], root: f64| {
+                root - row.iter().zip(&factors).map(|(x, c)| x * c).sum::<f64>()
+            };
+            let slope: f64 = rows
+                .iter()
+                .map(|(row, root)| row[i] * error(row, *root))
+                .sum();
             factors[i] = (factors[i] + slope / square).max(0.0);
         }
     }
     factors.map(|c| (c * 1e4).round() / 1e4)
+}
+
+/// Replaces the factors of the operators that were measured, and what is between steps: real models' count more than random
+/// networks'. Stacks stay as they are, or rise.
+pub fn refine(costs: &mut TargetCosts, measured: &Measurements) {
+    for (operator, steps) in &measured.steps {
+        costs.instructions.insert(operator.clone(), fit(steps));
+    }
+    let (steps, rest) = sums(&measured.between);
+    costs.between = (rest as f64 / f64::max(steps as f64, 1.0)).round();
+    for (operators, peak) in &measured.stacks {
+        let known = costs.stack(operators.iter().map(String::as_str));
+        if known.is_none_or(|bound| bound < *peak) {
+            for operator in operators {
+                let stack = costs.stack.entry(operator.clone()).or_insert(*peak);
+                *stack = (*stack).max(*peak);
+            }
+        }
+    }
+}
+
+fn sums(pairs: &[(u64, u64)]) -> (u64, u64) {
+    pairs.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d))
 }
 
 /// The table's entry for a target.
@@ -60,10 +87,7 @@ pub fn costs(measured: &Measurements, compiler: &str) -> TargetCosts {
             *least = (*least).min(*peak);
         }
     }
-    let (steps, rest) = measured
-        .between
-        .iter()
-        .fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    let (steps, rest) = sums(&measured.between);
     TargetCosts {
         compiler: compiler.to_owned(),
         between: (rest as f64 / f64::max(steps as f64, 1.0)).round(),

@@ -1,7 +1,8 @@
 //! What steps cost on a target, known before anything runs: instructions and stack.
 //!
 //! Both come from a table of measurements, `table.json`. Each operator's instructions were counted on the target's emulated
-//! board over seeded random networks (`tests/tests/costs.rs`) and fitted, with no factor below zero, as
+//! board, over seeded random networks (`tests/tests/costs.rs`) and, where they have it, over MLPerf Tiny's models
+//! (`tests/tests/performance.rs`), and fitted, with no factor below zero, as
 //!
 //! ```text
 //! instructions = c₀ + c₁·inputs + c₂·outputs + c₃·macs + c₄·gathered + c₅·lines      (see Work)
