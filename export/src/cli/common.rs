@@ -5,10 +5,13 @@ use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
 pub(super) use crate::report::grouped;
+use crate::train::trainer::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::Plan;
 use miette::IntoDiagnostic;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A model and how to read it.
@@ -67,6 +70,81 @@ pub(super) fn spinner() -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// Lets the global pool have so many threads; 0 leaves it all cores.
+pub(super) fn use_threads(threads: usize) -> miette::Result<()> {
+    if threads > 0 {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .into_diagnostic()?;
+    }
+    Ok(())
+}
+
+/// Set by the first Ctrl-C (or a request to end); the second ends the process at once.
+pub(super) fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).into_diagnostic()?;
+    Ok(stop)
+}
+
+/// A training's progress: a bar on a terminal, a line an epoch everywhere.
+pub(super) struct StepBar {
+    bar: ProgressBar,
+    steps: usize,
+}
+
+impl StepBar {
+    pub(super) fn new(steps: usize, epochs: usize) -> Self {
+        let style = ProgressStyle::with_template(
+            "{wide_bar} {pos}/{len} {per_sec}, {eta_precise} left\n{msg}",
+        );
+        let bar = ProgressBar::new((steps * epochs) as u64)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        StepBar { bar, steps }
+    }
+
+    pub(super) fn show(&self, report: Report<'_>) {
+        match report {
+            Report::Step { at, loss, accuracy } => {
+                self.bar
+                    .set_position((at.epoch * self.steps + at.step) as u64);
+                self.bar.set_message(format!(
+                    "epoch {}/{}, loss {loss:.3}, {:.1} %",
+                    at.epoch + 1,
+                    at.epochs,
+                    100.0 * accuracy
+                ));
+            }
+            Report::Epoch(m) => {
+                let line = format!(
+                    "epoch {:>3}  loss {:.4}  training {:>6.2} %  test {:>6.2} %  {:.1} s",
+                    m.epoch,
+                    m.loss,
+                    100.0 * m.accuracy,
+                    100.0 * m.test_accuracy,
+                    m.seconds
+                );
+                // Without a terminal there is no bar to print above.
+                match self.bar.is_hidden() {
+                    true => eprintln!("{line}"),
+                    false => self.bar.println(line),
+                }
+            }
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// The middle of `values`, the lower of two; 0 for none.

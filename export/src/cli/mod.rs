@@ -4,6 +4,7 @@ mod bench;
 mod boards;
 mod common;
 mod compile;
+mod compress;
 mod demo;
 mod emulate;
 mod inspect;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Inspect(inspect::Args),
     Train(train::Args),
+    Compress(compress::Args),
     Quantize(quantize::Args),
     Compile(compile::Args),
     Run(run::Args),
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(args),
         Command::Train(args) => train::run(args),
+        Command::Compress(args) => compress::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),

@@ -1,6 +1,6 @@
 //! `kinglet train`.
 
-use super::common::{self, grouped};
+use super::common::{self, StepBar, grouped};
 use crate::data::augment::Augment;
 use crate::data::batches::Plan;
 use crate::data::{self, Dataset, Scaling};
@@ -15,12 +15,9 @@ use crate::train::optimizer::{Decay, Optimizer, Rate, Rule, Schedule};
 use crate::train::tape::Program;
 use crate::train::trainer::{Keep, Options, Report, Run, Teacher};
 use clap::{Args as ClapArgs, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, ensure, miette};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Train a network, from scratch or from an ONNX file, and write it as plain ONNX.
@@ -232,12 +229,7 @@ struct Ended {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     args.training.check()?;
-    if args.threads > 0 {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(args.threads)
-            .build_global()
-            .into_diagnostic()?;
-    }
+    common::use_threads(args.threads)?;
     let spinner = common::spinner();
     spinner.set_message(format!("reading {}", args.data.display()));
     let mut data = data::open(&args.data).into_diagnostic()?;
@@ -287,35 +279,10 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Ended
     settings["model"] = json!(args.model);
     settings["data"] = json!(data.name);
     settings["pixels"] = json!(format!("{:?}", args.training.pixels));
-    let stop = stop_on_interrupt()?;
+    let stop = common::stop_on_interrupt()?;
     let steps = options.plan.steps(data);
-    let bar = progress_bar((steps * options.epochs) as u64);
-    let mut report = |report: Report<'_>| match report {
-        Report::Step { at, loss, accuracy } => {
-            bar.set_position((at.epoch * steps + at.step) as u64);
-            bar.set_message(format!(
-                "epoch {}/{}, loss {loss:.3}, {:.1} %",
-                at.epoch + 1,
-                at.epochs,
-                100.0 * accuracy
-            ));
-        }
-        Report::Epoch(m) => {
-            let line = format!(
-                "epoch {:>3}  loss {:.4}  training {:>6.2} %  test {:>6.2} %  {:.1} s",
-                m.epoch,
-                m.loss,
-                100.0 * m.accuracy,
-                100.0 * m.test_accuracy,
-                m.seconds
-            );
-            // Without a terminal there is no bar to print above.
-            match bar.is_hidden() {
-                true => eprintln!("{line}"),
-                false => bar.println(line),
-            }
-        }
-    };
+    let bar = StepBar::new(steps, options.epochs);
+    let mut report = |report: Report<'_>| bar.show(report);
     let mut run = Run {
         program: &mut program,
         data,
@@ -332,7 +299,7 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Ended
         report: &mut report,
     };
     let outcome = run.train(args.resume);
-    bar.finish_and_clear();
+    bar.clear();
     let outcome = outcome.into_diagnostic()?;
     let exported = if outcome.finished {
         program.write_back(graph);
@@ -357,25 +324,6 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Ended
         exported,
         seconds: outcome.history.iter().map(|m| m.seconds).sum(),
     })
-}
-
-/// Set by the first Ctrl-C (or a request to end); the second ends the process at once.
-fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).into_diagnostic()?;
-    Ok(stop)
-}
-
-fn progress_bar(steps: u64) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec}, {eta_precise} left\n{msg}");
-    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn print(args: &Args, data: &Dataset, graph: &Graph, ended: &Ended) {

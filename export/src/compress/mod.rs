@@ -8,8 +8,8 @@
 //! | [`gaussian`] | generalised-Gaussian priors, BackSlash, exp-Golomb codes | bits |
 //! | [`formats`] | RF8 and what it is compared with | multipliers, bits |
 //!
-//! [`recipe`] says which of them a training runs, in which order; [`report`] what came of it. Nothing here trains: the
-//! training engine calls these functions on its parameters before a forward pass, or on their gradients after a backward one.
+//! [`recipe`] says which of them a training runs, in which order; [`report`] what came of it. None of these train: [`mod@run`]
+//! calls them from the training engine, on its parameters before a forward pass, or on their gradients after a backward one.
 
 pub mod formats;
 pub mod gate;
@@ -17,6 +17,7 @@ pub mod gaussian;
 pub mod mask;
 pub mod recipe;
 pub mod report;
+pub mod run;
 pub mod trp;
 
 #[cfg(test)]

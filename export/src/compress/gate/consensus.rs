@@ -32,6 +32,12 @@ impl Consensus {
         consensus
     }
 
+    /// Lets the running means look back over about `1/(1 − momentum)` steps. Short trainings need less than 0.99: otherwise
+    /// the mask is frozen with what gates were long before.
+    pub fn set_momentum(&mut self, momentum: f64) {
+        self.momentum = momentum;
+    }
+
     /// Takes in the gates `[batch, gates]` of a training step.
     pub fn update(&mut self, gates: &[f32]) {
         let momentum = if self.batches == 0 {

@@ -49,6 +49,16 @@ pub struct Recipe {
     pub seed: u64,
     /// What to do, in order.
     pub stages: Vec<Stage>,
+    source: Source,
+}
+
+/// Where the recipe came from, to say where a stage is that fails later.
+#[derive(Clone, PartialEq, Debug)]
+struct Source {
+    text: String,
+    file: String,
+    /// Of each stage's `kind`.
+    stages: Vec<Range<usize>>,
 }
 
 /// A stage and where each of its keys is in the file.
@@ -110,11 +120,33 @@ impl Recipe {
             return Err(place.error(0..0, "a recipe has at least one `[[stage]]`".into()));
         }
         check::check(&located, &place)?;
+        let spans = located.iter().map(|l| {
+            let kind = l.keys.iter().find(|(key, _)| key == "kind");
+            kind.map_or_else(|| l.span.clone(), |(_, span)| span.clone())
+        });
+        let source = Source {
+            text: text.to_owned(),
+            file: file.to_owned(),
+            stages: spans.collect(),
+        };
         Ok(Recipe {
             name,
             seed,
+            source,
             stages: located.into_iter().map(|l| l.stage).collect(),
         })
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// An error about a stage that shows only when it is run, at the stage's line.
+    pub fn error(&self, stage: usize, message: String) -> RecipeError {
+        let Source { text, file, stages } = &self.source;
+        let span = stages.get(stage).cloned().unwrap_or(0..0);
+        Place { text, file }.error(span, message)
     }
 }
 

@@ -1,0 +1,179 @@
+//! `kinglet compress`.
+
+use super::common::{self, StepBar};
+use crate::compress::recipe::Recipe;
+use crate::compress::report as layers;
+use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record};
+use crate::data::{self, Scaling};
+use crate::model::load_graph;
+use crate::onnx::LoadOptions;
+use crate::report::{Report, terminal_table};
+use crate::train::trainer::Report as Training;
+use miette::{IntoDiagnostic, ensure, miette};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Compress a model as a recipe says: train, mask, split, shrink, prune and quantise, stage after stage.
+///
+/// The model after every stage is evaluated on the test samples and kept beside the checkpoints. Ctrl-C stops after the
+/// step in hand; --resume goes on with the same result as if it had never stopped. Recipes are explained in
+/// docs/methods/recipes.md.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kinglet compress resnet8.onnx --data cifar10 --recipe low-rank.toml -o small.onnx
+  kinglet compress resnet8.onnx --data cifar10 --recipe low-rank.toml -o small.onnx --epochs-scale 0.1 --report small.html
+  kinglet compress resnet8.onnx --data cifar10 --recipe low-rank.toml -o small.onnx --resume")]
+pub(super) struct Args {
+    /// The model: a float .onnx file.
+    model: PathBuf,
+    /// The dataset: a folder, an .npz file, or a name in the model zoo's `datasets`.
+    #[arg(long, value_name = "DATASET")]
+    data: PathBuf,
+    /// The recipe, a .toml file.
+    #[arg(long, value_name = "FILE")]
+    recipe: PathBuf,
+    /// Where the compressed model goes.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Where stages' models, checkpoints and the record are kept; beside the output by default.
+    #[arg(long, value_name = "FOLDER")]
+    checkpoint: Option<PathBuf>,
+    /// Go on with what the checkpoint folder has.
+    #[arg(long)]
+    resume: bool,
+    /// Instead of the recipe's seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Factor of all trainings' epochs, for quick tries; no training has fewer than one.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    epochs_scale: f64,
+    /// How bytes become reals. Centred is what an int8 input with scale 1/64 means.
+    #[arg(long, value_enum, default_value_t = Scaling::Centered)]
+    pixels: Scaling,
+    /// Use only the first so many training samples.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Threads; all cores by default. The result does not depend on it.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// Write an HTML report of stages and layers.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    ensure!(
+        args.epochs_scale > 0.0 && args.epochs_scale.is_finite(),
+        "--epochs-scale must be positive, not {}",
+        args.epochs_scale
+    );
+    let name = args.recipe.display().to_string();
+    let text = std::fs::read_to_string(&args.recipe)
+        .map_err(|e| miette!("cannot read the recipe {name}: {e}"))?;
+    let recipe = Recipe::parse(&text, &name)?;
+    common::use_threads(args.threads)?;
+    let spinner = common::spinner();
+    spinner.set_message(format!("reading {}", args.data.display()));
+    let mut data = data::open(&args.data).into_diagnostic()?;
+    if let Some(limit) = args.limit {
+        data.limit(limit);
+    }
+    spinner.finish_and_clear();
+    let folder = args.checkpoint.clone();
+    let folder = folder.unwrap_or_else(|| args.output.with_extension("compress"));
+    let stop = common::stop_on_interrupt()?;
+    let mut bar: Option<StepBar> = None;
+    let mut report = |event: Event<'_>| match event {
+        Event::Stage { number, of, kind } => eprintln!("stage {number} of {of}: {kind}"),
+        Event::Training {
+            key,
+            epochs,
+            steps,
+            report,
+        } => {
+            let shown = bar.get_or_insert_with(|| {
+                eprintln!("  {key}: {epochs} epochs");
+                StepBar::new(steps, epochs)
+            });
+            shown.show(report);
+            if let Training::Epoch(m) = report
+                && m.epoch == epochs
+                && let Some(shown) = bar.take()
+            {
+                shown.clear();
+            }
+        }
+        Event::Done(stage) => {
+            for warning in &stage.warnings {
+                eprintln!("warning: {}: {warning}", stage.kind);
+            }
+            eprintln!("  test {:.2} %", 100.0 * stage.figures.accuracy);
+        }
+    };
+    let outcome = Job {
+        recipe: &recipe,
+        model: &args.model,
+        data: &data,
+        scaling: args.pixels,
+        output: &args.output,
+        folder: &folder,
+        resume: args.resume,
+        seed: args.seed,
+        epochs_scale: args.epochs_scale,
+        stop: &stop,
+        report: &mut report,
+    }
+    .run()?;
+    if let (Some(path), true) = (&args.report, outcome.finished) {
+        write_report(&outcome.record, &folder, &args.output, path)?;
+    }
+    print(&args, &recipe, &data.name, &outcome);
+    Ok(())
+}
+
+fn write_report(record: &Record, folder: &Path, output: &Path, path: &Path) -> miette::Result<()> {
+    let mut report = Report::new(&format!("{}: {}", record.recipe, output.display()));
+    report.paragraph(&format!(
+        "Weights that are floats are coded at a step of {RELATIVE_STEP} deviations of their layer to be counted."
+    ));
+    report.table("Stages", &Record::HEADERS, &record.rows());
+    let read = |path: &Path| {
+        let (graph, _) = load_graph(path, &LoadOptions::default()).into_diagnostic()?;
+        Ok::<_, miette::Report>(layers::layers(&graph, RELATIVE_STEP))
+    };
+    layers::add(
+        &mut report,
+        &read(&folder.join("input.onnx"))?,
+        &read(output)?,
+    );
+    report.write(path).into_diagnostic()
+}
+
+fn print(args: &Args, recipe: &Recipe, data: &str, outcome: &Outcome) {
+    let record = &outcome.record;
+    if args.json {
+        common::print_json(&json!({
+            "model": args.model,
+            "data": data,
+            "recipe": record.recipe,
+            "output": outcome.finished.then_some(&args.output),
+            "finished": outcome.finished,
+            "input": record.input,
+            "stages": record.stages,
+        }));
+        return;
+    }
+    println!("{}", terminal_table(&Record::HEADERS, &record.rows()));
+    if outcome.finished {
+        println!("wrote {}", args.output.display());
+    } else {
+        println!(
+            "stopped after {} of {} stages; go on with --resume",
+            record.stages.len(),
+            recipe.stages.len()
+        );
+    }
+}
