@@ -55,10 +55,13 @@ pub fn fit(steps: &[Measured]) -> [f64; 6] {
     factors.map(|c| (c * 1e4).round() / 1e4)
 }
 
-/// Replaces the factors of the operators that were measured, and what is between steps: real models' count more than random
-/// networks'. Stacks stay as they are, or rise.
+/// Fewest steps of real models that an operator's factors are made from: a few alike say nothing about others.
+const ENOUGH: usize = 8;
+
+/// Replaces the factors of the operators that enough steps were measured of, and what is between steps: real models' count more
+/// than random networks'. Stacks stay as they are, or rise.
 pub fn refine(costs: &mut TargetCosts, measured: &Measurements) {
-    for (operator, steps) in &measured.steps {
+    for (operator, steps) in measured.steps.iter().filter(|(_, s)| s.len() >= ENOUGH) {
         costs.instructions.insert(operator.clone(), fit(steps));
     }
     let (steps, rest) = sums(&measured.between);

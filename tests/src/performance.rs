@@ -139,7 +139,8 @@ pub fn page(tables: &[Table], rivals: &Rivals) -> String {
          Executed instructions of one inference with int8 models, counted by the emulator: exact and repeatable, but *not* cycles\n\
          (no wait states, no pipelines; Helium's instructions take two cycles or more each). Output bytes are those of the host on\n\
          every board. Code is the whole firmware without the plan: runtime, start-up, log, file exchange with the emulator.\n\n\
-         Predicted is what `kinglet compile` says before anything runs, against what was counted; bound is what it says of the stack.\n\n\
+         Predicted is what `kinglet compile` says before anything runs, against what was counted: its costs were\n\
+         fitted over these models, among others. Bound is what it says of the stack.\n\n\
          This page is made from `tests/performance/*.json`, which also have the instructions of every step. CI measures all of\n\
          them again and fails when one has grown. The commands behind the figures:\n\n\
          ```\n\

@@ -1,7 +1,8 @@
 //! The committed tables of instructions, flash, arena and stack: nothing may grow without the tables being changed on purpose.
 //!
-//! `KINGLET_UPDATE_TABLES=1` writes the tables, and the page made from them, instead of comparing; it also refines the compiler's
-//! table of costs, so that its predictions are those for real models. Once more, the page shows the new predictions.
+//! `KINGLET_UPDATE_TABLES=1` writes the tables, and the page made from them, instead of comparing. `KINGLET_UPDATE_COSTS=1`
+//! refines the compiler's table of costs, so that its predictions are those for real models; since kernels are chosen by
+//! it, the tables are made after that, with a compiler that has the new one.
 
 use kinglet_export::compile::cost::{self, TargetCosts};
 use kinglet_export::compile::{CompileOptions, Compiled};
@@ -124,7 +125,8 @@ fn costs_of(board: &Board, runs: &[Run]) -> TargetCosts {
     let _one = COSTS.lock().unwrap();
     let mut table: cost::Table = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let entry = table.get_mut(&cost::name(board.plan_target)).unwrap();
-    if updating() && runs.len() > 1 {
+    if std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1") && runs.len() > 1
+    {
         let mut measured = Measurements::default();
         runs.iter().for_each(|run| run.add_to(&mut measured));
         refine(entry, &measured);
