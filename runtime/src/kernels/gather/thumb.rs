@@ -13,7 +13,7 @@ pub(in crate::kernels) fn gather(
     to: &mut [i8],
     spread: usize,
 ) -> Option<()> {
-    let Shape { lines, run, pitch } = shape;
+    let Shape { run, pitch, .. } = shape;
     let end = Shape {
         pitch: spread,
         ..shape
