@@ -128,9 +128,7 @@ impl<T: Real> Operation<T> for Binary {
                     *y = value(function, a[i], b[j]);
                 }
             });
-        if !self.clamp.is_none() {
-            super::clamp_in_place(&mut y.data, super::bounds(self.clamp));
-        }
+        super::clamp_in_place(&mut y.data, self.clamp);
         y
     }
 
@@ -142,10 +140,7 @@ impl<T: Real> Operation<T> for Binary {
         wanted: &[bool],
         context: &mut Context<T>,
     ) -> Vec<Option<Tensor<T>>> {
-        if !self.clamp.is_none() {
-            let bounds = super::bounds(self.clamp);
-            rows::mask(&mut gradient.data, &output.data, bounds);
-        }
+        super::mask_clamped(&mut gradient.data, &output.data, self.clamp);
         let function = self.function;
         if self.places.is_none() && function == Function::Add {
             let copy = (wanted[0] && wanted[1]).then(|| context.buffers.copy(&gradient));

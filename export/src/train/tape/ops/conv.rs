@@ -3,7 +3,6 @@
 use super::{dense, depthwise};
 use crate::graph::{Clamp, Window};
 use crate::train::tape::kernels::pad::Frame;
-use crate::train::tape::kernels::rows;
 use crate::train::tape::operation::{Context, Operation};
 use crate::train::tape::tensor::Tensor;
 use crate::train::tensor::Real;
@@ -87,12 +86,6 @@ impl Sizes {
     }
 }
 
-impl Conv2d {
-    fn bounds<T: Real>(&self) -> [T; 2] {
-        super::bounds(self.clamp)
-    }
-}
-
 impl<T: Real> Operation<T> for Conv2d {
     fn forward(&mut self, inputs: &[&Tensor<T>], context: &mut Context<T>) -> Tensor<T> {
         let (x, w) = (inputs[0], inputs[1]);
@@ -105,9 +98,7 @@ impl<T: Real> Operation<T> for Conv2d {
         } else {
             dense::forward(&s, &x.data, &w.data, bias, &mut y.data);
         }
-        if !self.clamp.is_none() {
-            super::clamp_in_place(&mut y.data, self.bounds());
-        }
+        super::clamp_in_place(&mut y.data, self.clamp);
         y
     }
 
@@ -121,9 +112,7 @@ impl<T: Real> Operation<T> for Conv2d {
     ) -> Vec<Option<Tensor<T>>> {
         let (x, w) = (inputs[0], inputs[1]);
         let s = Sizes::new(self.window, self.groups, x, w);
-        if !self.clamp.is_none() {
-            rows::mask(&mut gradient.data, &output.data, self.bounds());
-        }
+        super::mask_clamped(&mut gradient.data, &output.data, self.clamp);
         let mut dx = wanted[0].then(|| context.buffers.tensor(x.shape.clone()));
         let dx_data = dx.as_mut().map(|d| &mut d.data[..]);
         let dw = if depthwise::applies(&s) {

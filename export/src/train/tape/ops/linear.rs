@@ -2,7 +2,6 @@
 
 use crate::graph::Clamp;
 use crate::train::tape::kernels::dense::{Grid, LANES, Run, correlate, pack, weight_gradient};
-use crate::train::tape::kernels::rows;
 use crate::train::tape::operation::{Context, Operation};
 use crate::train::tape::tensor::Tensor;
 use crate::train::tensor::Real;
@@ -48,9 +47,7 @@ impl<T: Real> Operation<T> for FullyConnected {
         let mut y = context.buffers.tensor([x.rows(), m]);
         let weights = pack(k, m, |k_, m| w.data[m * k + k_]);
         multiply(&x.data, [k, m], &weights, bias, &mut y.data);
-        if !self.clamp.is_none() {
-            super::clamp_in_place(&mut y.data, super::bounds(self.clamp));
-        }
+        super::clamp_in_place(&mut y.data, self.clamp);
         y
     }
 
@@ -64,9 +61,7 @@ impl<T: Real> Operation<T> for FullyConnected {
     ) -> Vec<Option<Tensor<T>>> {
         let (x, w) = (inputs[0], inputs[1]);
         let (k, m) = (w.shape[1], w.shape[0]);
-        if !self.clamp.is_none() {
-            rows::mask(&mut gradient.data, &output.data, super::bounds(self.clamp));
-        }
+        super::mask_clamped(&mut gradient.data, &output.data, self.clamp);
         let dx = wanted[0].then(|| {
             let mut dx = context.buffers.tensor(x.shape.clone());
             let weights = pack(m, k, |m, k_| w.data[m * k + k_]);

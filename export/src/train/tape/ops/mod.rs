@@ -32,9 +32,20 @@ vectorized! {
     }
 }
 
-fn clamp_in_place<T: Real>(y: &mut [T], bounds: [T; 2]) {
-    y.par_chunks_mut(1 << 14)
-        .for_each(|y| clamp_slice(y, bounds));
+/// Applies a fused clamp, if there is one.
+fn clamp_in_place<T: Real>(y: &mut [T], clamp: Clamp) {
+    if !clamp.is_none() {
+        let bounds = bounds(clamp);
+        y.par_chunks_mut(1 << 14)
+            .for_each(|y| clamp_slice(y, bounds));
+    }
+}
+
+/// Takes a fused clamp, if there is one, out of the gradient of its result `y`.
+fn mask_clamped<T: Real>(gradient: &mut [T], y: &[T], clamp: Clamp) {
+    if !clamp.is_none() {
+        rows::mask(gradient, y, bounds(clamp));
+    }
 }
 
 /// Sums over everything but the channels, which lie last. `sample_len` sets the tasks' size.
