@@ -61,11 +61,7 @@ impl Constants {
             let Some(axis) = channels.axis(node.output) else {
                 continue;
             };
-            let removed: Vec<bool> = axis
-                .channels
-                .iter()
-                .map(|&c| selection.removes(c))
-                .collect();
+            let removed = selection.removed(axis);
             if removed.contains(&true) {
                 let of = |o: usize| {
                     if removed[o] {

@@ -43,11 +43,7 @@ pub fn masked(graph: &Graph, channels: &Channels, selection: &Selection) -> Grap
         let Some(axis) = channels.axis(node.output) else {
             continue;
         };
-        let removed: Vec<bool> = axis
-            .channels
-            .iter()
-            .map(|&c| selection.removes(c))
-            .collect();
+        let removed = selection.removed(axis);
         if removed.contains(&true) {
             let mut data = floats(&masked, node.inputs[operand]).to_vec();
             let row = data.len() / removed.len();

@@ -1,6 +1,6 @@
 //! What goes: rules from γ to channels.
 
-use super::axes::{Channel, Channels};
+use super::axes::{Axis, Channel, Channels};
 use super::cut::macs_without;
 use super::group::{Group, Member, gamma};
 use crate::graph::{Data, Graph, ValueId};
@@ -131,6 +131,11 @@ impl Selection {
     /// Whether a channel goes.
     pub fn removes(&self, channel: Channel) -> bool {
         self.removed.contains(&channel)
+    }
+
+    /// Which indices of an axis go.
+    pub(super) fn removed(&self, axis: &Axis) -> Vec<bool> {
+        axis.channels.iter().map(|&c| self.removes(c)).collect()
     }
 
     /// Number of channels that go.
