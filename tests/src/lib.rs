@@ -5,6 +5,7 @@ pub mod costs;
 pub mod networks;
 pub mod performance;
 pub mod pytorch;
+pub mod quarters;
 pub mod random;
 pub mod random_network;
 pub mod wide_network;

@@ -1,11 +1,8 @@
 //! `kinglet compress` as people use it: a recipe on a small data set, its record and report, and a run that goes on.
 
 use kinglet_tests::command::{Done, kinglet};
-use ndarray::{Array1, Array3};
-use ndarray_npy::NpzWriter;
-use std::fs::File;
+use kinglet_tests::quarters::Folder;
 use std::path::PathBuf;
-use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
@@ -32,21 +29,12 @@ format = \"int8\"
 activations = \"int8\"
 ";
 
-/// A folder with `data.npz` (8×8 images whose class is the quarter that is bright), `model.onnx` and `recipe.toml`.
-struct Folder(TempDir);
+/// A folder with a data set, `model.onnx` that was trained on it, and `recipe.toml`.
+struct Trained(Folder);
 
-impl Folder {
+impl Trained {
     fn new() -> Self {
-        let folder = Folder(tempfile::tempdir().unwrap());
-        let x = Array3::from_shape_fn((200, 8, 8), |(i, y, x)| {
-            let bright = y / 4 * 2 + x / 4 == i % 4;
-            (if bright { 150 } else { 60 } + (i * 31 + y * 17 + x * 5) % 50) as u8
-        });
-        let y = Array1::from_shape_fn(200, |i| (i % 4) as u8);
-        let mut file = NpzWriter::new(File::create(folder.path("data.npz")).unwrap());
-        file.add_array("x", &x).unwrap();
-        file.add_array("y", &y).unwrap();
-        file.finish().unwrap();
+        let folder = Trained(Folder::new());
         std::fs::write(folder.path("recipe.toml"), RECIPE).unwrap();
         let trained = folder
             .kinglet("train resnet8 --data data.npz -o model.onnx --epochs 2 --batch 32 --lr 0.05");
@@ -55,20 +43,11 @@ impl Folder {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
-    /// Words with a full stop are files of the folder.
     fn kinglet(&self, words: &str) -> Done {
-        let file = |w: &str| w.contains('.') && w.parse::<f64>().is_err();
-        let words: Vec<String> = words
-            .split_whitespace()
-            .map(|w| match file(w) {
-                true => self.path(w).display().to_string(),
-                false => w.to_owned(),
-            })
-            .collect();
-        kinglet(PROGRAM, words)
+        kinglet(PROGRAM, self.0.words(words))
     }
 
     fn compress(&self, words: &str) -> Done {
@@ -78,7 +57,7 @@ impl Folder {
 
 #[test]
 fn a_recipe_runs_and_its_record_says_what_came_of_it() {
-    let folder = Folder::new();
+    let folder = Trained::new();
     let done = folder.compress("--recipe recipe.toml -o a.onnx --report a.html --json");
     let record = done.json();
     assert_eq!(record["finished"], true);
@@ -123,7 +102,7 @@ fn a_recipe_runs_and_its_record_says_what_came_of_it() {
 
 #[test]
 fn what_cannot_be_compressed_is_said_with_its_line() {
-    let folder = Folder::new();
+    let folder = Trained::new();
     let with = |recipe: String| {
         std::fs::write(folder.path("other.toml"), recipe).unwrap();
         folder.compress("--recipe other.toml -o a.onnx")

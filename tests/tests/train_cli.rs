@@ -1,61 +1,24 @@
 //! `kinglet train` as people use it: a network from scratch, a model trained on, a run that is interrupted and goes on.
 
 use kinglet_tests::command::{Done, kinglet};
-use ndarray::{Array1, Array3};
-use ndarray_npy::NpzWriter;
-use std::fs::File;
-use std::path::PathBuf;
+use kinglet_tests::quarters::Folder;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
-/// A folder with `data.npz`: 8×8 images whose class is the quarter that is bright.
-struct Folder(TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = Folder(tempfile::tempdir().unwrap());
-        let x = Array3::from_shape_fn((200, 8, 8), |(i, y, x)| {
-            let bright = y / 4 * 2 + x / 4 == i % 4;
-            (if bright { 150 } else { 60 } + (i * 31 + y * 17 + x * 5) % 50) as u8
-        });
-        let y = Array1::from_shape_fn(200, |i| (i % 4) as u8);
-        let mut file = NpzWriter::new(File::create(folder.path("data.npz")).unwrap());
-        file.add_array("x", &x).unwrap();
-        file.add_array("y", &y).unwrap();
-        file.finish().unwrap();
-        folder
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Words that end like files are files of the folder.
-    fn words(&self, words: &str) -> Vec<String> {
-        let file = |w: &str| w.ends_with("npz") || w.ends_with("onnx") || w.ends_with("training");
-        words
-            .split_whitespace()
-            .map(|w| match file(w) {
-                true => self.path(w).display().to_string(),
-                false => w.to_owned(),
-            })
-            .collect()
-    }
-
-    fn train(&self, words: &str) -> Done {
-        kinglet(PROGRAM, self.words(&format!("train {words}")))
-    }
+fn train(folder: &Folder, words: &str) -> Done {
+    kinglet(PROGRAM, folder.words(&format!("train {words}")))
 }
 
 #[test]
 fn a_network_learns_and_its_file_is_trained_on() {
     let folder = Folder::new();
-    let first = folder
-        .train("resnet8 --data data.npz -o a.onnx --epochs 2 --batch 32 --lr 0.05 --json")
-        .json();
+    let first = train(
+        &folder,
+        "resnet8 --data data.npz -o a.onnx --epochs 2 --batch 32 --lr 0.05 --json",
+    )
+    .json();
     assert_eq!(
         (
             first["train_samples"].as_u64(),
@@ -65,15 +28,19 @@ fn a_network_learns_and_its_file_is_trained_on() {
     );
     let accuracy = first["test"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.5, "{first}");
-    let again = folder
-        .train("a.onnx --data data.npz -o b.onnx --epochs 3 --batch 32 --lr 0.05 --crop 1 --json")
-        .json();
+    let again = train(
+        &folder,
+        "a.onnx --data data.npz -o b.onnx --epochs 3 --batch 32 --lr 0.05 --crop 1 --json",
+    )
+    .json();
     assert!(again["test"]["accuracy"].as_f64().unwrap() > 0.9, "{again}");
     assert_eq!(first["parameters"], again["parameters"]);
     let metrics = std::fs::read_to_string(folder.path("b.training").join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 3);
-    let taught =
-        folder.train("mlp --data data.npz -o c.onnx --epochs 2 --lr 0.01 --teacher b.onnx");
+    let taught = train(
+        &folder,
+        "mlp --data data.npz -o c.onnx --epochs 2 --lr 0.01 --teacher b.onnx",
+    );
     assert!(
         taught.succeeded && taught.stdout.contains("wrote"),
         "{taught:?}"
@@ -84,7 +51,7 @@ fn a_network_learns_and_its_file_is_trained_on() {
 fn a_run_that_was_stopped_in_any_way_goes_on_to_the_same_file() {
     let folder = Folder::new();
     let run = "resnet8 --data data.npz --epochs 60 --batch 16 --lr 0.02 --mixup 0.2 --seed 5";
-    let whole = folder.train(&format!("{run} -o whole.onnx"));
+    let whole = train(&folder, &format!("{run} -o whole.onnx"));
     assert!(whole.succeeded, "{whole:?}");
     for signal in ["INT", "TERM", "KILL"] {
         let output = format!("{signal}.onnx");
@@ -109,7 +76,7 @@ fn a_run_that_was_stopped_in_any_way_goes_on_to_the_same_file() {
             assert!(String::from_utf8_lossy(&stopped.stdout).contains("--resume"));
         }
         assert!(!folder.path(&output).exists());
-        let resumed = folder.train(&format!("{run} -o {output} --resume"));
+        let resumed = train(&folder, &format!("{run} -o {output} --resume"));
         assert!(resumed.succeeded, "{resumed:?}");
         let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
         assert!(bytes("whole.onnx") == bytes(&output), "{signal}");
@@ -119,7 +86,7 @@ fn a_run_that_was_stopped_in_any_way_goes_on_to_the_same_file() {
 #[test]
 fn what_cannot_be_trained_is_said() {
     let folder = Folder::new();
-    let train = |words: &str| folder.train(words);
+    let train = |words: &str| train(&folder, words);
     train("resnet9 --data data.npz -o a.onnx").failed_naming(&["resnet9", "resnet8", "ds_cnn"]);
     train("resnet8 --data no_such_data -o a.onnx").failed_naming(&["no_such_data", "KINGLET_ZOO"]);
     train("resnet8 --data data.npz -o a.onnx --resume").failed_naming(&["checkpoint"]);
