@@ -1,7 +1,11 @@
 //! Factors of the compiler's cost table, from measured steps.
 
-use kinglet_export::compile::cost::{TargetCosts, Work};
+use kinglet_export::compile::Compiled;
+use kinglet_export::compile::cost::{Table, TargetCosts, Work};
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// One measured step.
 pub struct Measured {
@@ -20,6 +24,52 @@ pub struct Measurements {
     pub stacks: Vec<(Vec<String>, u64)>,
     /// Of each run: its steps, and its instructions that are no step's.
     pub between: Vec<(u64, u64)>,
+}
+
+impl Measurements {
+    /// Adds a run of `compiled`, which took `instructions` and at most `stack` bytes; `steps` has those of each step.
+    pub fn add(&mut self, compiled: &Compiled, steps: &[u64], instructions: u64, stack: u64) {
+        for (step, &instructions) in compiled.steps.iter().zip(steps) {
+            let measured = self.steps.entry(step.operator.to_owned()).or_default();
+            let work = step.work;
+            measured.push(Measured { work, instructions });
+        }
+        let operators = compiled.steps.iter().map(|s| s.operator.to_owned());
+        self.stacks.push((operators.collect(), stack));
+        let rest = instructions.saturating_sub(steps.iter().sum());
+        self.between.push((steps.len() as u64, rest));
+    }
+
+    /// Instructions of a run that are no step's, for each step.
+    fn between(&self) -> f64 {
+        let add = |(a, b): (u64, u64), (c, d): &(u64, u64)| (a + c, b + d);
+        let (steps, rest) = self.between.iter().fold((0, 0), add);
+        (rest as f64 / f64::max(steps as f64, 1.0)).round()
+    }
+}
+
+/// Whether the table is to be made anew, instead of being compared with.
+pub fn updating() -> bool {
+    std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1")
+}
+
+/// The compiler's table as it is on disk.
+pub fn table() -> Table {
+    serde_json::from_str(&fs::read_to_string(path()).unwrap()).unwrap()
+}
+
+/// Changes the table on disk; boards' tests run side by side and write one file.
+pub fn change_table<T>(change: impl FnOnce(&mut Table) -> T) -> T {
+    static FILE: Mutex<()> = Mutex::new(());
+    let _one = FILE.lock().unwrap();
+    let mut table = table();
+    let result = change(&mut table);
+    fs::write(path(), serde_json::to_string_pretty(&table).unwrap() + "\n").unwrap();
+    result
+}
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/src/compile/cost/table.json")
 }
 
 /// Rounds of the fit: each improves one factor after the other.
@@ -64,8 +114,7 @@ pub fn refine(costs: &mut TargetCosts, measured: &Measurements) {
     for (operator, steps) in measured.steps.iter().filter(|(_, s)| s.len() >= ENOUGH) {
         costs.instructions.insert(operator.clone(), fit(steps));
     }
-    let (steps, rest) = sums(&measured.between);
-    costs.between = (rest as f64 / f64::max(steps as f64, 1.0)).round();
+    costs.between = measured.between();
     for (operators, peak) in &measured.stacks {
         let known = costs.stack(operators.iter().map(String::as_str));
         if known.is_none_or(|bound| bound < *peak) {
@@ -77,10 +126,6 @@ pub fn refine(costs: &mut TargetCosts, measured: &Measurements) {
     }
 }
 
-fn sums(pairs: &[(u64, u64)]) -> (u64, u64) {
-    pairs.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d))
-}
-
 /// The table's entry for a target.
 pub fn costs(measured: &Measurements, compiler: &str) -> TargetCosts {
     let mut stack = BTreeMap::new();
@@ -90,10 +135,9 @@ pub fn costs(measured: &Measurements, compiler: &str) -> TargetCosts {
             *least = (*least).min(*peak);
         }
     }
-    let (steps, rest) = sums(&measured.between);
     TargetCosts {
         compiler: compiler.to_owned(),
-        between: (rest as f64 / f64::max(steps as f64, 1.0)).round(),
+        between: measured.between(),
         instructions: measured
             .steps
             .iter()

@@ -4,19 +4,16 @@
 //!
 //! How well real models are predicted is a claim of `performance.rs`.
 
-use kinglet_export::compile::cost::{Table, name};
+use kinglet_export::compile::cost::name;
 use kinglet_export::compile::{CompileOptions, Compiled, Kernels, compile};
 use kinglet_export::emulate::{Board, Emulation, Mode, Request, board, emulate};
 use kinglet_export::graph::Graph;
 use kinglet_export::passes::prepare;
-use kinglet_tests::costs::{Measured, Measurements, costs};
+use kinglet_tests::costs::{Measurements, change_table, costs, updating};
 use kinglet_tests::networks::everything;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, sample};
 use kinglet_tests::wide_network::{wide_network, wide_network_within};
-use std::fs;
-use std::path::Path;
-use std::sync::Mutex;
 
 /// Networks that the table is made from.
 const WIDE_NETWORKS: u64 = 90;
@@ -25,13 +22,6 @@ const NETWORKS: u64 = 25;
 const LINKED_NETWORKS: u64 = 12;
 /// The seed of the first network that the table has never seen.
 const UNSEEN: u64 = 1000;
-
-/// Boards' tests run side by side and write one file.
-static FILE: Mutex<()> = Mutex::new(());
-
-fn updating() -> bool {
-    std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1")
-}
 
 /// Compiles and emulates; `None` for a network that is too large for the board.
 fn run(board: &Board, mut graph: Graph, kernels: Kernels) -> Option<(Compiled, Emulation)> {
@@ -67,16 +57,8 @@ fn measure(board: &Board) -> Measurements {
         let Some(counts) = emulation.step_instructions.first() else {
             return;
         };
-        for (step, &instructions) in compiled.steps.iter().zip(counts) {
-            let steps = measured.steps.entry(step.operator.to_owned()).or_default();
-            let work = step.work;
-            steps.push(Measured { work, instructions });
-        }
-        let operators = compiled.steps.iter().map(|s| s.operator.to_owned());
-        let peak = emulation.stack_peak_bytes;
-        measured.stacks.push((operators.collect(), peak));
-        let rest = emulation.instructions[0].saturating_sub(counts.iter().sum());
-        measured.between.push((counts.len() as u64, rest));
+        let (instructions, stack) = (emulation.instructions[0], emulation.stack_peak_bytes);
+        measured.add(&compiled, counts, instructions, stack);
     };
     let (wide, any) = match board.load_len {
         Some(_) => (WIDE_NETWORKS, NETWORKS),
@@ -103,11 +85,7 @@ fn measure(board: &Board) -> Measurements {
 fn update(board: &Board) {
     let compiler = board.toolchain(&|_| {}).unwrap().rustc_version().to_owned();
     let made = costs(&measure(board), &compiler);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/src/compile/cost/table.json");
-    let _one = FILE.lock().unwrap();
-    let mut table: Table = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    table.insert(name(board.plan_target), made);
-    fs::write(&path, serde_json::to_string_pretty(&table).unwrap() + "\n").unwrap();
+    change_table(|table| table.insert(name(board.plan_target), made));
 }
 
 /// Networks that the table was not made from: instructions as predicted, stack within its bound.

@@ -9,13 +9,12 @@ use kinglet_export::compile::{CompileOptions, Compiled};
 use kinglet_export::emulate::{Board, Emulation, Mode, Request, board, emulate};
 use kinglet_export::model::Model;
 use kinglet_export::onnx::LoadOptions;
-use kinglet_tests::costs::{Measured, Measurements, refine};
+use kinglet_tests::costs::{self, Measurements, refine};
 use kinglet_tests::performance::{Rivals, Row, Step, Table, folder, growth, page};
 use kinglet_tests::zoo::{self, Golden};
 use kinglet_tests::zoo_claims;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 
 const BOARDS: [&str; 7] = [
     "mps2-an386",
@@ -47,9 +46,6 @@ fn read(name: &str) -> Table {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
-
-/// Boards' tests run side by side and write one table of costs.
-static COSTS: Mutex<()> = Mutex::new(());
 
 /// One model on a board.
 struct Run {
@@ -98,43 +94,29 @@ impl Run {
     /// What `costs` predict for this run: instructions, and the bound of the stack.
     fn predicted(&self, costs: &TargetCosts) -> (u64, u64) {
         let steps = &self.compiled.steps;
-        let sum: Option<u64> = steps.iter().map(|s| costs.step(s.operator, &s.work)).sum();
-        let between = (costs.between * steps.len() as f64) as u64;
         let stack = costs.stack(steps.iter().map(|s| s.operator));
         let all = "all operators are measured";
-        (sum.expect(all) + between, stack.expect(all))
-    }
-
-    fn add_to(&self, measured: &mut Measurements) {
-        for (step, &instructions) in self.compiled.steps.iter().zip(&self.steps) {
-            let steps = measured.steps.entry(step.operator.to_owned()).or_default();
-            let work = step.work;
-            steps.push(Measured { work, instructions });
-        }
-        let operators = self.compiled.steps.iter().map(|s| s.operator.to_owned());
-        let peak = self.whole.stack_peak_bytes;
-        measured.stacks.push((operators.collect(), peak));
-        let rest = self.whole.instructions[0].saturating_sub(self.steps.iter().sum());
-        measured.between.push((self.steps.len() as u64, rest));
+        (costs.inference(steps).expect(all), stack.expect(all))
     }
 }
 
 /// The costs in the table, refined with these runs where the table is to change.
 fn costs_of(board: &Board, runs: &[Run]) -> TargetCosts {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../export/src/compile/cost/table.json");
-    let _one = COSTS.lock().unwrap();
-    let mut table: cost::Table = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let entry = table.get_mut(&cost::name(board.plan_target)).unwrap();
-    if std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1") && runs.len() > 1
-    {
-        let mut measured = Measurements::default();
-        runs.iter().for_each(|run| run.add_to(&mut measured));
-        refine(entry, &measured);
-        let entry = entry.clone();
-        fs::write(&path, serde_json::to_string_pretty(&table).unwrap() + "\n").unwrap();
-        return entry;
+    let target = cost::name(board.plan_target);
+    if !costs::updating() || runs.len() < 2 {
+        return costs::table().remove(&target).unwrap();
     }
-    entry.clone()
+    let mut measured = Measurements::default();
+    for run in runs {
+        let whole = &run.whole;
+        let (instructions, stack) = (whole.instructions[0], whole.stack_peak_bytes);
+        measured.add(&run.compiled, &run.steps, instructions, stack);
+    }
+    costs::change_table(|table| {
+        let entry = table.get_mut(&target).unwrap();
+        refine(entry, &measured);
+        entry.clone()
+    })
 }
 
 fn measure(name: &str, models: &[(&'static str, Golden)]) -> Table {

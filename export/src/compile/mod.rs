@@ -305,10 +305,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         step.instructions = costs.and_then(|c| c.step(step.operator, &step.work));
     }
     let steps = &emitted.steps;
-    let instructions = costs.and_then(|costs| {
-        let sum: Option<u64> = steps.iter().map(|s| s.instructions).sum();
-        Some(sum? + (costs.between * steps.len() as f64) as u64)
-    });
+    let instructions = costs.and_then(|c| c.inference(steps));
     let stack_bound = costs.and_then(|c| c.stack(steps.iter().map(|s| s.operator)));
     Ok(Compiled {
         instructions,

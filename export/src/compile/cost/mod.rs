@@ -12,7 +12,7 @@
 //! high-water marks of all runs in which it took part, so that it is never less than what the operator takes, and
 //! [`MARGIN`] is for the frames of a firmware that is linked otherwise.
 
-use super::Target;
+use super::{StepInfo, Target};
 use crate::graph::{Graph, Node, Op};
 use crate::passes::macs;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,15 @@ impl TargetCosts {
         let factors = self.instructions.get(operator)?;
         let terms = work.terms();
         Some(terms.iter().zip(factors).map(|(t, c)| t * c).sum::<f64>() as u64)
+    }
+
+    /// Instructions of an inference with these steps; `None` when an operator was not measured.
+    pub fn inference(&self, steps: &[StepInfo]) -> Option<u64> {
+        let sum: Option<u64> = steps
+            .iter()
+            .map(|step| self.step(step.operator, &step.work))
+            .sum();
+        Some(sum? + (self.between * steps.len() as f64) as u64)
     }
 
     /// Bytes of stack that no inference with these operators exceeds; `None` when one was not measured.
