@@ -17,6 +17,7 @@ pub mod passes;
 pub mod quantize;
 pub mod reference;
 pub mod report;
+pub mod reproduce;
 pub mod samples;
 pub mod setup;
 pub mod train;

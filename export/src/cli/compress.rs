@@ -85,34 +85,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let folder = args.checkpoint.clone();
     let folder = folder.unwrap_or_else(|| args.output.with_extension("compress"));
     let stop = common::stop_on_interrupt()?;
-    let mut bar: Option<StepBar> = None;
-    let mut report = |event: Event<'_>| match event {
-        Event::Stage { number, of, kind } => eprintln!("stage {number} of {of}: {kind}"),
-        Event::Training {
-            key,
-            epochs,
-            steps,
-            report,
-        } => {
-            let shown = bar.get_or_insert_with(|| {
-                eprintln!("  {key}: {epochs} epochs");
-                StepBar::new(steps, epochs)
-            });
-            shown.show(report);
-            if let Training::Epoch(m) = report
-                && m.epoch == epochs
-                && let Some(shown) = bar.take()
-            {
-                shown.clear();
-            }
-        }
-        Event::Done(stage) => {
-            for warning in &stage.warnings {
-                eprintln!("warning: {}: {warning}", stage.kind);
-            }
-            eprintln!("  test {:.2} %", 100.0 * stage.figures.accuracy);
-        }
-    };
+    let mut shown = Shown::default();
     let outcome = Job {
         recipe: &recipe,
         model: &args.model,
@@ -124,7 +97,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         seed: args.seed,
         epochs_scale: args.epochs_scale,
         stop: &stop,
-        report: &mut report,
+        report: &mut |event| shown.show(event),
     }
     .run()?;
     if let (Some(path), true) = (&args.report, outcome.finished) {
@@ -132,6 +105,44 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     }
     print(&args, &recipe, &data.name, &outcome);
     Ok(())
+}
+
+/// What a recipe does, on stderr.
+#[derive(Default)]
+pub(super) struct Shown {
+    bar: Option<StepBar>,
+}
+
+impl Shown {
+    pub(super) fn show(&mut self, event: Event<'_>) {
+        match event {
+            Event::Stage { number, of, kind } => eprintln!("stage {number} of {of}: {kind}"),
+            Event::Training {
+                key,
+                epochs,
+                steps,
+                report,
+            } => {
+                let bar = self.bar.get_or_insert_with(|| {
+                    eprintln!("  {key}: {epochs} epochs");
+                    StepBar::new(steps, epochs)
+                });
+                bar.show(report);
+                if let Training::Epoch(m) = report
+                    && m.epoch == epochs
+                    && let Some(bar) = self.bar.take()
+                {
+                    bar.clear();
+                }
+            }
+            Event::Done(stage) => {
+                for warning in &stage.warnings {
+                    eprintln!("warning: {}: {warning}", stage.kind);
+                }
+                eprintln!("  test {:.2} %", 100.0 * stage.figures.accuracy);
+            }
+        }
+    }
 }
 
 fn write_report(record: &Record, folder: &Path, output: &Path, path: &Path) -> miette::Result<()> {

@@ -9,6 +9,7 @@ mod demo;
 mod emulate;
 mod inspect;
 mod quantize;
+mod reproduce;
 mod run;
 mod setup;
 mod test;
@@ -36,6 +37,7 @@ enum Command {
     Inspect(inspect::Args),
     Train(train::Args),
     Compress(compress::Args),
+    Reproduce(reproduce::Args),
     Quantize(quantize::Args),
     Compile(compile::Args),
     Run(run::Args),
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Train(args) => train::run(args),
         Command::Compress(args) => compress::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),

@@ -9,7 +9,7 @@ use crate::onnx::write;
 use crate::quantize::{self, Calibration, Calibrator, Options};
 use crate::report::terminal_table;
 use crate::samples;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, ensure};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -37,6 +37,10 @@ pub(super) struct Args {
     /// Make the model's inputs and outputs int8; they stay float by default.
     #[arg(long)]
     int8_io: bool,
+    /// The least step between weights, in root mean squares of their channel. A larger step has smaller codes, which take
+    /// fewer bits entropy-coded; 0 is the finest.
+    #[arg(long, default_value_t = 0.0, value_name = "STEP")]
+    weight_step: f64,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -46,6 +50,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let (graph, warnings) =
         load_graph(&args.model.model, &args.model.load_options()).into_diagnostic()?;
     common::print_warnings(&warnings);
+    ensure!(
+        args.weight_step >= 0.0 && args.weight_step.is_finite(),
+        "--weight-step must be 0 or more, not {}",
+        args.weight_step
+    );
     let method = args
         .percentile
         .map_or(Calibration::MinMax, Calibration::Percentile);
@@ -65,6 +74,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         &ranges,
         &Options {
             int8_io: args.int8_io,
+            weight_step: args.weight_step,
         },
     )
     .into_diagnostic()?;

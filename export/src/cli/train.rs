@@ -100,6 +100,9 @@ struct Training {
     /// Mirror images at random.
     #[arg(long)]
     flip: bool,
+    /// Blank a square of this side in each image.
+    #[arg(long, default_value_t = 0, value_name = "PIXELS")]
+    cutout: usize,
     /// CutMix, with shares from Beta(α, α), α up to 1.
     #[arg(long, default_value_t = 0.0, value_name = "α")]
     cutmix: f64,
@@ -179,6 +182,7 @@ impl Training {
                 augment: Augment {
                     crop: self.crop,
                     flip: self.flip,
+                    cutout: self.cutout,
                     cutmix: self.cutmix,
                     mixup: self.mixup,
                 },

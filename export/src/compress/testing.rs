@@ -1,6 +1,7 @@
 //! Small float networks with random parameters, and their results by the runtime on this machine.
 
 use crate::compile::{CompileOptions, compile};
+use crate::data::{Dataset, Elements, Split};
 use crate::graph::{
     Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
 };
@@ -301,6 +302,44 @@ impl Net {
         self.graph.outputs = vec![output];
         self.graph.clone()
     }
+}
+
+/// Images whose class is the quarter that is bright.
+pub(crate) fn quarters() -> Dataset {
+    let split = |n: usize, seed: usize| {
+        let image = move |i: usize| {
+            let class = i % 4;
+            (0..64).map(move |p| {
+                let quarter = p / 32 * 2 + p % 8 / 4;
+                let noise = ((i + seed) * 31 + p * 17) % 50;
+                (if quarter == class { 150 } else { 60 } + noise) as u8
+            })
+        };
+        Split {
+            elements: Elements::U8((0..n).flat_map(image).collect()),
+            labels: (0..n).map(|i| (i % 4) as u16).collect(),
+        }
+    };
+    Dataset {
+        name: "quarters".into(),
+        shape: vec![1, 8, 8],
+        classes: 4,
+        train: split(160, 0),
+        test: split(40, 1000),
+    }
+}
+
+/// For [`quarters`]: a stem, two residual blocks and a classifier that sees where its features are.
+pub(crate) fn quarters_network() -> Graph {
+    let mut net = Net::new(3, &[1, 1, 8, 8]);
+    let x = net.input();
+    let y = net.conv_bn_relu(x, 8, 3, 1);
+    let y = net.basic_block(y, 8, 8, 1);
+    let y = net.basic_block(y, 12, 16, 2);
+    let y = net.max_pool(y);
+    let y = net.flatten(y);
+    let y = net.dense(y, 4);
+    net.finish(y)
 }
 
 /// Square, "same" padding.

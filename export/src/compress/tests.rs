@@ -4,7 +4,7 @@ use super::formats::{Granularity, WeightFormat, dequantized, table_model};
 use super::gate::{assert_no_gates, blocks, remove_blocks};
 use super::mask::{Channels, Limits, Selection, cut};
 use super::testing::{Net, distance, run};
-use super::trp::{Scheme, candidates, ranks_for_budget, split};
+use super::trp::{Scheme, candidates, split_to_budget};
 use super::{gaussian, report};
 use crate::onnx::{LoadOptions, load_model};
 use crate::passes::{fold_batch_norm, total_macs};
@@ -36,11 +36,7 @@ fn structure_rank_rate_and_number_format_compose() {
     assert!(total_macs(&graph) <= total / 2);
 
     let convolutions = candidates(&graph, Scheme::Spatial, false);
-    let ranks = ranks_for_budget(&graph, &convolutions, Scheme::Spatial, total / 4).unwrap();
-    split(&mut graph, &convolutions, Scheme::Spatial, |c, _| {
-        ranks.get(&c.output).copied()
-    })
-    .unwrap();
+    split_to_budget(&mut graph, &convolutions, Scheme::Spatial, total / 4).unwrap();
     assert!(total_macs(&graph) <= total / 4);
 
     let before = run(&graph, &input);

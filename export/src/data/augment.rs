@@ -9,6 +9,8 @@ pub struct Augment {
     pub crop: usize,
     /// Mirrors left and right, half of the time.
     pub flip: bool,
+    /// Blanks a square of this side, whose centre is anywhere in the image, to 0; 0 is off.
+    pub cutout: usize,
     /// Replaces a rectangle by another sample's, whose class gets that share. The share is Beta(α, α); 0 is off.
     pub cutmix: f64,
     /// Blends with another sample, whose class gets that share. The share is Beta(α, α); 0 is off.
@@ -60,6 +62,25 @@ pub fn move_and_mirror(
                 to.fill(0.0);
             }
         }
+    }
+}
+
+/// Blanks a square of `side` pixels in an image of `[height, width, channels]`; what lies outside of the image is cut off.
+pub fn blank(
+    image: &mut [f32],
+    [height, width, channels]: [usize; 3],
+    side: usize,
+    rng: &mut impl Rng,
+) {
+    let mut span = |size: usize| {
+        let from = rng.random_range(0..size.max(1)) as i64 - side as i64 / 2;
+        let within = |v: i64| v.clamp(0, size as i64) as usize;
+        within(from)..within(from + side as i64)
+    };
+    let (rows, columns) = (span(height), span(width));
+    for y in rows {
+        let row = &mut image[y * width * channels..][..width * channels];
+        row[columns.start * channels..columns.end * channels].fill(0.0);
     }
 }
 
@@ -162,6 +183,24 @@ mod tests {
             seen.insert(format!("{image:?}"));
         }
         assert_eq!(seen.len(), 18);
+    }
+
+    #[test]
+    fn squares_are_blanked_anywhere_and_cut_off_at_the_border() {
+        let mut rng = rng();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..300 {
+            let mut image = [1.0; 5 * 4 * 2];
+            blank(&mut image, [5, 4, 2], 3, &mut rng);
+            let gone: Vec<usize> = (0..20).filter(|p| image[2 * p] == 0.0).collect();
+            assert!(image.chunks(2).all(|p| p[0] == p[1]), "whole pixels");
+            assert!((2..=9).contains(&gone.len()), "{gone:?}");
+            let (first, last) = (gone[0], gone[gone.len() - 1]);
+            let area = (last / 4 - first / 4 + 1) * (last % 4 - first % 4 + 1);
+            assert_eq!(area, gone.len(), "a rectangle");
+            seen.insert(gone);
+        }
+        assert_eq!(seen.len(), 20, "a square for every centre");
     }
 
     #[test]

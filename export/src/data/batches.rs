@@ -3,7 +3,7 @@
 //! A batch is a function of the seed, the epoch and its number alone, so a run that is resumed sees what it would have
 //! seen.
 
-use super::augment::{Augment, Mix, mix, move_and_mirror};
+use super::augment::{Augment, Mix, blank, mix, move_and_mirror};
 use super::{Dataset, Scaling, Split};
 use crate::train::objective::Targets;
 use crate::train::tape::{Tensor, stored_shape};
@@ -89,6 +89,13 @@ impl Plan {
                 move_and_mirror(sample, image, &self.augment, &mut scratch, &mut rng);
             }
         }
+        if let Some(image) = image
+            && self.augment.cutout > 0
+        {
+            for sample in x.data.chunks_exact_mut(data.sample_len()) {
+                blank(sample, image, self.augment.cutout, &mut rng);
+            }
+        }
         let mixes = mix(&mut x.data, labels.len(), image, &self.augment, &mut rng);
         let mut targets = Targets::from_labels(&labels, data.classes);
         if let Some(mixes) = mixes {
@@ -168,6 +175,7 @@ mod tests {
             augment: Augment {
                 crop: 1,
                 flip: true,
+                cutout: 1,
                 cutmix: 1.0,
                 mixup: 0.2,
             },

@@ -1,5 +1,6 @@
 //! Real numbers to integers: activations' parameters, weights, biases, other constants.
 
+use crate::compress::formats::root_mean_square;
 use crate::graph::Quantization;
 
 /// Smallest scale used: what is smaller than this everywhere is as good as zero, and products and quotients of scales
@@ -40,12 +41,14 @@ pub(super) struct Weights {
 
 /// Symmetric int8 a channel, bias as int32 at the product of scales.
 ///
-/// A channel whose weights are so small that its bias would not fit gets a larger scale.
+/// A channel whose weights are so small that its bias would not fit gets a larger scale. `least_step` is the least scale, in
+/// root mean squares of each channel.
 pub(super) fn weights(
     weight: &[f32],
     bias: Option<&[f32]>,
     channels: usize,
     input_scale: f32,
+    least_step: f64,
 ) -> Weights {
     let row_len = weight.len().checked_div(channels).unwrap_or(0).max(1);
     let mut out = Weights {
@@ -58,7 +61,11 @@ pub(super) fn weights(
         let b = bias.and_then(|b| b.get(channel)).copied().unwrap_or(0.0);
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
         let for_bias = f64::from(b.abs()) / (f64::from(input_scale) * MAX_BIAS);
-        let scale = (f64::from(largest) / 127.0).max(for_bias).max(MIN_SCALE) as f32;
+        let step = least_step * root_mean_square(row);
+        let scale = (f64::from(largest) / 127.0)
+            .max(step)
+            .max(for_bias)
+            .max(MIN_SCALE) as f32;
         let round = |&w: &f32| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
         out.weight.extend(row.iter().map(round));
         out.weight_scales.push(scale);
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_channel_uses_the_whole_of_its_range() {
-        let w = weights(&[1.0, -0.25, 0.02, 0.006], Some(&[2.0, -0.3]), 2, 0.5);
+        let w = weights(&[1.0, -0.25, 0.02, 0.006], Some(&[2.0, -0.3]), 2, 0.5, 0.0);
         assert_eq!(w.weight, [127, -32, 127, 38]);
         assert_eq!(
             w.weight_scales,
@@ -106,8 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_step_has_smaller_codes() {
+        let w = weights(&[3.0, -4.0, 0.1, 0.0], None, 2, 0.5, 0.5);
+        let root = 12.5f32.sqrt();
+        assert!((w.weight_scales[0] - root / 2.0).abs() < 1e-6);
+        assert_eq!(w.weight, [2, -2, 3, 0]);
+    }
+
+    #[test]
     fn a_channel_without_weights_keeps_its_bias() {
-        let w = weights(&[0.0, 0.0], Some(&[3.0, 0.0]), 2, 0.1);
+        let w = weights(&[0.0, 0.0], Some(&[3.0, 0.0]), 2, 0.1, 0.0);
         let bias = w.bias.expect("a bias");
         assert!((f64::from(bias[0]) * f64::from(w.bias_scales[0]) - 3.0).abs() < 1e-6);
         assert_eq!(bias[1], 0);

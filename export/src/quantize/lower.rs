@@ -68,6 +68,7 @@ pub fn quantize(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Gra
     let mut lowering = Lowering {
         source: graph,
         ranges,
+        weight_step: options.weight_step,
         widened: widened(graph),
         out: Graph {
             name: graph.name.clone(),
@@ -144,6 +145,50 @@ pub(super) fn check(graph: &Graph) -> Result<(), QuantizeError> {
     Ok(())
 }
 
+/// The quantisation of a value by its calibrated range, cut to the clamp and widened to what it is padded with.
+fn calibrated(
+    graph: &Graph,
+    ranges: &Ranges,
+    id: ValueId,
+    clamp: Clamp,
+    (low, high): (f32, f32),
+) -> Result<Quantization, QuantizeError> {
+    let name = &graph[id].name;
+    let not_observed = || QuantizeError::NotObserved {
+        value: name.clone(),
+    };
+    let (min, max) = ranges.get(name).ok_or_else(not_observed)?;
+    if let Some(&found) = [min, max].iter().find(|v| !v.is_finite()) {
+        return Err(QuantizeError::NotFinite {
+            value: name.clone(),
+            index: 0,
+            found,
+        });
+    }
+    let cut = |v: f32| v.max(clamp.min).min(clamp.max);
+    Ok(constants::activation(cut(min).min(low), cut(max).max(high)))
+}
+
+/// The quantisation that [`quantize`] gives to each value whose range is calibrated: what training for it must see.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn activation_quantizations(
+    graph: &Graph,
+    ranges: &Ranges,
+) -> Result<Vec<(ValueId, Quantization)>, QuantizeError> {
+    let padded = widened(graph);
+    let of = |id: ValueId| {
+        let clamp = match graph.producer(id).map(|i| source(&graph.nodes[i].op)) {
+            Some(Source::Range(clamp)) => clamp,
+            _ => Clamp::NONE,
+        };
+        let widened = padded.get(&id).copied().unwrap_or_default();
+        Ok((id, calibrated(graph, ranges, id, clamp, widened)?))
+    };
+    ranged_values(graph).into_iter().map(of).collect()
+}
+
 /// Padding values by the value whose quantisation must be able to say them.
 fn widened(graph: &Graph) -> HashMap<ValueId, (f32, f32)> {
     let mut root: HashMap<ValueId, ValueId> = HashMap::new();
@@ -167,6 +212,7 @@ fn widened(graph: &Graph) -> HashMap<ValueId, (f32, f32)> {
 struct Lowering<'a> {
     source: &'a Graph,
     ranges: &'a Ranges,
+    weight_step: f64,
     widened: HashMap<ValueId, (f32, f32)>,
     out: Graph,
     names: HashSet<String>,
@@ -222,23 +268,9 @@ impl Lowering<'_> {
             .unwrap_or_else(|| Quantization::per_tensor(1.0, 0))
     }
 
-    /// The calibrated quantisation of a value.
     fn calibrated(&self, id: ValueId, clamp: Clamp) -> Result<Quantization, QuantizeError> {
-        let name = &self.source[id].name;
-        let not_observed = || QuantizeError::NotObserved {
-            value: name.clone(),
-        };
-        let (min, max) = self.ranges.get(name).ok_or_else(not_observed)?;
-        if let Some(&found) = [min, max].iter().find(|v| !v.is_finite()) {
-            return Err(QuantizeError::NotFinite {
-                value: name.clone(),
-                index: 0,
-                found,
-            });
-        }
-        let (low, high) = self.widened.get(&id).copied().unwrap_or_default();
-        let cut = |v: f32| v.max(clamp.min).min(clamp.max);
-        Ok(constants::activation(cut(min).min(low), cut(max).max(high)))
+        let widened = self.widened.get(&id).copied().unwrap_or_default();
+        calibrated(self.source, self.ranges, id, clamp, widened)
     }
 
     fn input(&mut self, id: ValueId, int8_io: bool) -> Result<(), QuantizeError> {
@@ -393,7 +425,13 @@ impl Lowering<'_> {
         let shape = self.source[w].shape.clone();
         let channels = shape.first().copied().unwrap_or(0);
         let bias = b.map(|b| real_data(self.source, b));
-        let quantized = constants::weights(real_data(self.source, w), bias, channels, input_scale);
+        let quantized = constants::weights(
+            real_data(self.source, w),
+            bias,
+            channels,
+            input_scale,
+            self.weight_step,
+        );
         let per_channel = |scales| {
             Some(Quantization {
                 scales,
@@ -466,7 +504,10 @@ mod tests {
             .collect()
     }
 
-    const FLOAT: Options = Options { int8_io: false };
+    const FLOAT: Options = Options {
+        int8_io: false,
+        weight_step: 0.0,
+    };
 
     #[test]
     fn a_convolution_gets_the_documented_parameters() {
@@ -511,8 +552,15 @@ mod tests {
     #[test]
     fn int8_borders_keep_the_names_and_have_no_conversions() {
         let ranges = ranges(&[("x", -1.0, 1.0), ("y", 0.0, 6.0)]);
-        let out =
-            quantize(&conv_relu_graph(), &ranges, &Options { int8_io: true }).expect("quantised");
+        let out = quantize(
+            &conv_relu_graph(),
+            &ranges,
+            &Options {
+                int8_io: true,
+                ..FLOAT
+            },
+        )
+        .expect("quantised");
         assert_eq!(ops(&out), ["Conv"]);
         let border =
             [out.inputs[0], out.outputs[0]].map(|id| (out[id].name.as_str(), out[id].dtype));

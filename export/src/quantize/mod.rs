@@ -19,15 +19,18 @@ mod observe;
 mod testing;
 
 pub use calibrate::{Calibration, Calibrator, Ranges};
-pub use lower::quantize;
+pub use lower::{activation_quantizations, quantize};
 pub use observe::{See, calibrate, observe};
 
 /// Choices of [`quantize`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Options {
     /// Make the graph's inputs and outputs int8; otherwise they stay float, with a Quantize after each input and a
     /// Dequantize before each output.
     pub int8_io: bool,
+    /// The least scale of weights, in root mean squares of their channel; 0 for the scale that just does not saturate.
+    /// A larger step has smaller codes, which take fewer bits when they are entropy-coded.
+    pub weight_step: f64,
 }
 
 /// Why a model could not be calibrated or quantised.

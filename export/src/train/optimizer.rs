@@ -56,6 +56,8 @@ pub struct Optimizer<T> {
     pub steps: u64,
     /// Momentum, or Adam's two means, by parameter.
     pub memory: BTreeMap<ValueId, Vec<Tensor<T>>>,
+    /// Factors of the step size, by parameter; 1 where there is none. See [`Optimizer::fit_input`].
+    pub factors: BTreeMap<ValueId, f64>,
 }
 
 impl<T: Real> Optimizer<T> {
@@ -66,6 +68,36 @@ impl<T: Real> Optimizer<T> {
             decay,
             steps: 0,
             memory: BTreeMap::new(),
+            factors: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the steps of the weights that meet the input as small as these weights are.
+    ///
+    /// A network for raw pixels may have first weights as small as its inputs are large, and gradients as large as the inputs:
+    /// with one step size for all layers it diverges. Inputs `1/s` times as large with weights `s` times as large are the same
+    /// network, in which gradient descent's step is `s²` times as large and Adam's `s` times; here `s` takes the filters to a
+    /// squared norm of 2, which is He's. Where inputs are scaled (their root mean square is at most 2) or the weights are
+    /// not small, nothing changes.
+    pub fn fit_input(&mut self, program: &Program<T>, root_mean_square: f64) {
+        const SCALED: f64 = 2.0;
+        const HE: f64 = 2.0;
+        self.factors.clear();
+        if root_mean_square <= SCALED {
+            return;
+        }
+        for id in program.first_parameters() {
+            let Some(weight) = program.parameter(id).filter(|p| p.kind == Kind::Weight) else {
+                continue;
+            };
+            let filters = weight.value.shape.first().copied().unwrap_or(1).max(1);
+            let squares: f64 = weight.value.data.iter().map(|w| w.double().powi(2)).sum();
+            let shrunk = (squares / filters as f64 / HE).min(1.0);
+            let factor = match self.rule {
+                Rule::Sgd { .. } => shrunk,
+                Rule::Adam { .. } => shrunk.sqrt(),
+            };
+            self.factors.insert(id, factor);
         }
     }
 
@@ -80,6 +112,7 @@ impl<T: Real> Optimizer<T> {
             let Some(gradient) = gradients.get(id) else {
                 continue;
             };
+            let rate = rate * self.factors.get(&id).copied().unwrap_or(1.0);
             let decay = T::of(self.decay.of(parameter.kind));
             let shape = &parameter.value.shape;
             let memory = self.memory.entry(id).or_default();
@@ -227,6 +260,61 @@ mod tests {
             factor: 0.5,
         });
         assert_eq!([step.at(4.9), step.at(5.0), step.at(9.0)], [2.0, 1.0, 0.5]);
+    }
+
+    /// Gradient descent on small first weights takes the path that it takes on well-scaled ones with inputs as much smaller.
+    #[test]
+    fn small_first_weights_for_large_inputs_learn_as_if_both_were_scaled() {
+        use crate::compress::testing::Net;
+        use crate::graph::{Data, Graph};
+        use crate::train::tape::{Mode, Program};
+        let mut net = Net::new(5, &[1, 6]);
+        let x = net.input();
+        let y = net.dense(x, 4);
+        let y = net.relu(y);
+        let y = net.dense(y, 3);
+        let graph = net.finish(y);
+        let weight = |graph: &Graph| graph.nodes[0].inputs[1];
+        let with_norm = |squared: f32, graph: &Graph| {
+            let mut graph = graph.clone();
+            let id = weight(&graph);
+            if let Some(Data::F32(w)) = &mut graph[id].data {
+                let now: f32 = w.iter().map(|w| w * w).sum::<f32>() / 4.0;
+                w.iter_mut().for_each(|w| *w *= (squared / now).sqrt());
+            }
+            graph
+        };
+        let results = [(2.0, 1.0), (2.0 / 400.0, 20.0)].map(|(squared, size)| {
+            let graph = with_norm(squared, &graph);
+            let mut program = Program::<f32>::new(&graph).unwrap();
+            let rule = Rule::Sgd {
+                momentum: 0.9,
+                nesterov: false,
+            };
+            let decay = Decay {
+                weights: 0.0,
+                others: 0.0,
+            };
+            let mut optimizer = Optimizer::new(rule, decay);
+            optimizer.fit_input(&program, 1.1 * size);
+            for step in 0..5u8 {
+                let x = (0..12u8).map(|i| size as f32 * f32::from((i * 7 + step) % 5) / 2.0);
+                program.forward(Tensor::new([2, 6], x.collect()), Mode::Train);
+                let seed = Tensor::new([2, 3], vec![0.3, -0.2, 0.1, -0.4, 0.2, 0.5]);
+                let gradients = program.backward(vec![(program.output(), seed)]);
+                optimizer.step(&mut program, &gradients, 0.05);
+            }
+            let last = program
+                .parameter(weight(&graph))
+                .unwrap()
+                .value
+                .data
+                .clone();
+            last.iter().map(|w| w * size as f32).collect::<Vec<_>>()
+        });
+        for (a, b) in results[0].iter().zip(&results[1]) {
+            assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{a} {b}");
+        }
     }
 
     #[test]

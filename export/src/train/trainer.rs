@@ -145,6 +145,8 @@ impl Run<'_> {
     /// The data do not fit the network, the loss is not finite, or a file cannot be read or written.
     pub fn train(&mut self, resume: bool) -> Result<Outcome, TrainError> {
         self.check_shapes()?;
+        let size = self.input_size();
+        self.optimizer.fit_input(self.program, size);
         let mut progress = Progress {
             settings: self.settings.clone(),
             ..Progress::default()
@@ -172,6 +174,15 @@ impl Run<'_> {
             finished: true,
             history: progress.history,
         })
+    }
+
+    /// Root mean square of the first training samples.
+    fn input_size(&self) -> f64 {
+        let count = self.options.plan.batch.min(self.data.train.len());
+        let scaling = self.options.plan.scaling;
+        let x = plain(self.data, &self.data.train, 0..count, scaling).data;
+        let squares: f64 = x.iter().map(|&v| f64::from(v).powi(2)).sum();
+        (squares / x.len().max(1) as f64).sqrt()
     }
 
     fn check_shapes(&mut self) -> Result<(), TrainError> {

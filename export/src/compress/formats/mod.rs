@@ -36,6 +36,32 @@ pub enum Granularity {
     Channel,
 }
 
+/// Where the scales of a tensor lie.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Grid {
+    /// How many there are.
+    pub granularity: Granularity,
+    /// The least scale, in root mean squares of the weights that share it; 0 for the scale that just does not saturate.
+    /// For int8, whose levels are one scale apart: a larger step has smaller codes, which take fewer bits when they are
+    /// entropy-coded.
+    pub relative_step: f64,
+}
+
+impl From<Granularity> for Grid {
+    fn from(granularity: Granularity) -> Self {
+        Grid {
+            granularity,
+            relative_step: 0.0,
+        }
+    }
+}
+
+/// Root of the mean of the squares.
+pub fn root_mean_square(weights: &[f32]) -> f64 {
+    let squares: f64 = weights.iter().map(|&w| f64::from(w).powi(2)).sum();
+    (squares / weights.len().max(1) as f64).sqrt()
+}
+
 /// Runs `$body` with `$F` as the format's type.
 macro_rules! with_format {
     ($format:expr, $F:ident => $body:expr) => {
@@ -92,24 +118,26 @@ impl WeightFormat {
         with_format!(self, F => F::encode(x))
     }
 
-    /// The scales that just do not saturate: one, or one for each index of the first axis of `shape`.
-    pub fn scales(self, weights: &[f32], shape: &[usize], granularity: Granularity) -> Vec<f32> {
-        let amax = |w: &[f32]| w.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-        match granularity {
-            Granularity::Tensor => vec![self.scale(amax(weights))],
+    /// The scales of a grid, which do not saturate: one, or one for each index of the first axis of `shape`.
+    pub fn scales(self, weights: &[f32], shape: &[usize], grid: impl Into<Grid>) -> Vec<f32> {
+        let grid = grid.into();
+        let scale = |w: &[f32]| {
+            let amax = w.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+            let least = grid.relative_step * root_mean_square(w);
+            self.scale(amax).max(least as f32)
+        };
+        match grid.granularity {
+            Granularity::Tensor => vec![scale(weights)],
             Granularity::Channel => {
                 let channel = channel_len(weights.len(), shape.first().copied().unwrap_or(1));
-                weights
-                    .chunks(channel)
-                    .map(|w| self.scale(amax(w)))
-                    .collect()
+                weights.chunks(channel).map(scale).collect()
             }
         }
     }
 
     /// Codes `weights` with scales of their own.
-    pub fn encode(self, weights: &[f32], shape: &[usize], granularity: Granularity) -> Coded {
-        self.encode_with(weights, shape, self.scales(weights, shape, granularity))
+    pub fn encode(self, weights: &[f32], shape: &[usize], grid: impl Into<Grid>) -> Coded {
+        self.encode_with(weights, shape, self.scales(weights, shape, grid))
     }
 
     /// Codes `weights` with given scales, as many as divide them evenly; what lies outside saturates.

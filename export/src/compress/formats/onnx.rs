@@ -1,6 +1,6 @@
 //! Coded weights in ONNX, which has no such type: as the floats they mean, or as codes with a table.
 
-use super::{Coded, Granularity, WeightFormat};
+use super::{Coded, Grid, WeightFormat};
 use crate::compress::gaussian::rate::weight_tensors;
 use crate::graph::{Data, Graph, ValueId};
 use crate::onnx::write::to_model_proto;
@@ -12,8 +12,9 @@ use tract_onnx::pb;
 pub fn dequantized(
     graph: &mut Graph,
     format: WeightFormat,
-    granularity: Granularity,
+    grid: impl Into<Grid>,
 ) -> BTreeMap<ValueId, Coded> {
+    let grid = grid.into();
     let mut coded = BTreeMap::new();
     let ids: Vec<ValueId> = weight_tensors(graph).collect();
     for id in ids {
@@ -21,7 +22,7 @@ pub fn dequantized(
         if let Some(Data::F32(weights)) = &mut value.data
             && !coded.contains_key(&id)
         {
-            let codes = format.encode(weights, &value.shape, granularity);
+            let codes = format.encode(weights, &value.shape, grid);
             *weights = codes.decode();
             coded.insert(id, codes);
         }
@@ -154,6 +155,7 @@ fn node(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compress::formats::Granularity;
     use crate::compress::testing::{Net, run};
     use crate::onnx::{LoadOptions, load_model};
 

@@ -120,15 +120,20 @@ fn rank_rule(key: &'static str, rule: RankRule) -> Option<Finding> {
     }
 }
 
-/// Exactly one of a rule and a budget.
-fn one_of(rule: &'static str, has_rule: bool, has_macs: bool) -> Option<Finding> {
-    match (has_rule, has_macs) {
-        (true, true) => Some((
-            rule,
-            format!("`{rule}` and `macs` both say what goes: leave one out"),
-        )),
-        (false, false) => Some(("kind", format!("it says neither `{rule}` nor `macs`"))),
-        _ => None,
+/// Exactly one way to say what goes.
+fn one_of(ways: &[(&'static str, bool)]) -> Option<Finding> {
+    let given: Vec<&str> = ways.iter().filter(|w| w.1).map(|w| w.0).collect();
+    match given[..] {
+        [_] => None,
+        [] => {
+            let names: Vec<String> = ways.iter().map(|w| format!("`{}`", w.0)).collect();
+            Some(("kind", format!("it says neither {}", names.join(" nor "))))
+        }
+        [first, second, ..] => {
+            let key = ways.iter().find(|w| w.1).map_or("kind", |w| w.0);
+            let message = format!("`{first}` and `{second}` both say what goes: leave one out");
+            Some((key, message))
+        }
     }
 }
 
@@ -143,7 +148,7 @@ fn numbers(stage: &Stage) -> Option<Finding> {
             )
         }),
         Stage::Mask(s) => first([
-            one_of("rule", s.rule.is_some(), s.macs.is_some()),
+            one_of(&[("rule", s.rule.is_some()), ("macs", s.macs.is_some())]),
             s.macs.and_then(|m| share("macs", m)),
             match s.rule {
                 Some(Rule::Threshold(th)) => positive("rule", th.into()),
@@ -151,16 +156,28 @@ fn numbers(stage: &Stage) -> Option<Finding> {
                 None => None,
             },
             positive("strength", s.strength),
+            s.search_strength
+                .and_then(|x| positive("search-strength", x)),
             (s.min_channels == 0).then(|| ("min-channels", "`min-channels` is at least 1".into())),
         ]),
         Stage::Gate(s) => first([share("keep", s.keep), gate_times(s)]),
         Stage::Trp(s) => first([
-            one_of("split", s.split.is_some(), s.macs.is_some()),
+            one_of(&[
+                ("split", s.split.is_some()),
+                ("ranks", s.ranks.is_some()),
+                ("macs", s.macs.is_some()),
+            ]),
             s.macs.and_then(|m| share("macs", m)),
             s.split.and_then(|r| rank_rule("split", r)),
-            rank_rule("rule", s.rule),
+            s.rule.and_then(|r| rank_rule("rule", r)),
             (s.every == 0).then(|| ("every", "`every` is at least 1".into())),
             not_negative("nuclear", s.nuclear),
+            outside(
+                "anneal",
+                s.anneal,
+                (0.0..=1.0).contains(&s.anneal),
+                "0 to 1",
+            ),
             (s.training.is_some() && !s.project && s.nuclear == 0.0).then(|| {
                 (
                     "project",
@@ -186,7 +203,17 @@ fn numbers(stage: &Stage) -> Option<Finding> {
             positive("scale-factor", s.scale_factor),
         ]),
         Stage::Prune(s) => share("fraction", s.fraction),
-        Stage::Quantize(s) => {
+        Stage::Quantize(s) => first([
+            not_negative("relative-step", s.relative_step),
+            (s.relative_step > 0.0 && s.format != WeightFormat::Int8).then(|| {
+                (
+                    "relative-step",
+                    format!(
+                        "`relative-step` is for int8 weights; {} has no even steps",
+                        s.format.name()
+                    ),
+                )
+            }),
             (s.activations == Activations::Int8 && s.format != WeightFormat::Int8).then(|| {
                 (
                     "activations",
@@ -195,8 +222,8 @@ fn numbers(stage: &Stage) -> Option<Finding> {
                         s.format.name()
                     ),
                 )
-            })
-        }
+            }),
+        ]),
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```toml
 //! name = "half the multiplications"
 //! seed = 1
+//! norms = "insert"     # for models whose exporter has folded them
 //!
 //! [defaults]            # of every training
 //! batch = 128
@@ -30,7 +31,7 @@ mod training;
 pub use error::RecipeError;
 pub use schema::{
     Activations, Backslash, DeepShapeStage, Form, Gate, GateUnits, Initialization, Mask, MaskStart,
-    Prune, Quantize, ShapeChoice, Stage, Train, Trp,
+    Norms, Prune, Quantize, Score, ShapeChoice, Stage, Train, Trp,
 };
 pub use training::{Augment, Distill, LrSchedule, Training};
 
@@ -47,6 +48,8 @@ pub struct Recipe {
     pub name: String,
     /// Seed of everything random.
     pub seed: u64,
+    /// What happens to layers whose normalisation the exporter has folded.
+    pub norms: Norms,
     /// What to do, in order.
     pub stages: Vec<Stage>,
     source: Source,
@@ -79,14 +82,15 @@ impl Recipe {
             .map_err(|e| place.toml(&e, 0))?
             .into_inner();
         let mut entry = |name: &str| remove(&mut document, name);
-        let (name, seed, defaults, stages) = (
+        let (name, seed, norms, defaults, stages) = (
             entry("name"),
             entry("seed"),
+            entry("norms"),
             entry("defaults"),
             entry("stage"),
         );
         if let Some((key, _)) = document.iter().next() {
-            let known = ["name", "seed", "defaults", "stage"];
+            let known = ["name", "seed", "norms", "defaults", "stage"];
             return Err(place.error(key.span(), unknown(key.get_ref(), &known)));
         }
         let name = match name {
@@ -94,6 +98,7 @@ impl Recipe {
             None => return Err(place.error(0..0, "a recipe has a `name`".into())),
         };
         let seed = seed.map_or(Ok(0), |(_, value)| place.value(value))?;
+        let norms = norms.map_or(Ok(Norms::default()), |(_, value)| place.value(value))?;
         let defaults = defaults
             .map(|(key, value)| table(&place, &key, value))
             .transpose()?;
@@ -132,6 +137,7 @@ impl Recipe {
         Ok(Recipe {
             name,
             seed,
+            norms,
             source,
             stages: located.into_iter().map(|l| l.stage).collect(),
         })

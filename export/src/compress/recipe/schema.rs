@@ -6,6 +6,7 @@ use crate::compress::gate::Schedule;
 use crate::compress::mask::{Penalty, Rule, Scope};
 use crate::compress::trp::{RankRule, Scheme};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A stage of a recipe, by its `kind`.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,32 +57,36 @@ impl Stage {
 
     /// All its trainings, with the key under which each is.
     pub fn trainings(&self) -> Vec<(&'static str, &Training)> {
-        let optional = |t: &'static str, training| (t, training);
-        match self {
-            Stage::Train(s) => vec![("training", &s.training)],
-            Stage::Mask(s) => {
-                let search = s.search.as_ref().map(|t| optional("search", t));
-                let tune = s.fine_tune.as_ref().map(|t| optional("fine-tune", t));
-                search
-                    .into_iter()
-                    .chain([("training", &s.training)])
-                    .chain(tune)
-                    .collect()
-            }
-            Stage::Gate(s) => vec![("training", &s.training)],
-            Stage::Trp(s) => s.training.iter().map(|t| optional("training", t)).collect(),
-            Stage::Backslash(s) => {
-                let tune = s.fine_tune.as_ref().map(|t| optional("fine-tune", t));
-                [("training", &s.training)]
-                    .into_iter()
-                    .chain(tune)
-                    .collect()
-            }
-            Stage::DeepShape(s) => s.training.iter().map(|t| optional("training", t)).collect(),
-            Stage::Prune(s) => s.training.iter().map(|t| optional("training", t)).collect(),
-            Stage::Quantize(s) => s.training.iter().map(|t| optional("training", t)).collect(),
-        }
+        let (search, training, tune) = match self {
+            Stage::Train(s) => (None, Some(&s.training), None),
+            Stage::Mask(s) => (s.search.as_ref(), s.training.as_ref(), s.fine_tune.as_ref()),
+            Stage::Gate(s) => (None, Some(&s.training), s.fine_tune.as_ref()),
+            Stage::Trp(s) => (None, s.training.as_ref(), s.fine_tune.as_ref()),
+            Stage::Backslash(s) => (None, Some(&s.training), s.fine_tune.as_ref()),
+            Stage::DeepShape(s) => (None, s.training.as_ref(), None),
+            Stage::Prune(s) => (None, s.training.as_ref(), None),
+            Stage::Quantize(s) => (None, s.training.as_ref(), None),
+        };
+        let keyed = [
+            ("search", search),
+            ("training", training),
+            ("fine-tune", tune),
+        ];
+        let given = keyed.into_iter().filter_map(|(key, t)| Some((key, t?)));
+        given.collect()
     }
+}
+
+/// What happens to layers whose batch normalisation the exporter has folded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norms {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// Each convolution gets one, with statistics of training samples so that the network computes the same; the output has
+    /// them folded again.
+    Insert,
 }
 
 /// Plain training.
@@ -108,6 +113,9 @@ pub struct Initialization {
 pub struct Mask {
     /// A first sparse training, on all γ, to find the mask; without it the model's own γ decide.
     pub search: Option<Training>,
+    /// What a budget ranks channels by.
+    #[serde(default)]
+    pub score: Score,
     /// The mask by a threshold; or `macs`.
     pub rule: Option<Rule>,
     /// The mask by a budget: the share of the input model's multiply-accumulates that is left.
@@ -121,14 +129,16 @@ pub struct Mask {
     /// Strength `s` of the penalty.
     #[serde(default = "Mask::strength")]
     pub strength: f64,
+    /// The same in the search, whose penalty is on all channels; `strength` if it is not given.
+    pub search_strength: Option<f64>,
     /// Its form.
     #[serde(default)]
     pub penalty: Penalty,
     /// Which weights the masked training begins with.
     #[serde(default)]
     pub start: MaskStart,
-    /// The masked sparse training.
-    pub training: Training,
+    /// The masked sparse training; without it the cut is at once.
+    pub training: Option<Training>,
     /// After the cut.
     pub fine_tune: Option<Training>,
 }
@@ -140,6 +150,19 @@ impl Mask {
     fn strength() -> f64 {
         5e-4
     }
+}
+
+/// What channels are ranked by, where a budget says how many go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Score {
+    /// `|γ|` of their normalisations.
+    #[default]
+    Gamma,
+    /// Mean magnitude of the weights that make them, relative to their layer's.
+    Weight,
+    /// Nothing: a random mask, which others are compared with.
+    Random,
 }
 
 /// The weights that masked training begins with.
@@ -167,6 +190,8 @@ pub struct Gate {
     pub schedule: Schedule,
     /// The training with gates.
     pub training: Training,
+    /// After the removal.
+    pub fine_tune: Option<Training>,
 }
 
 /// What gates open and close.
@@ -189,9 +214,12 @@ pub struct Trp {
     /// Project at all; without it only the nuclear norm acts.
     #[serde(default = "Trp::project")]
     pub project: bool,
-    /// Rank that a projection keeps.
-    #[serde(default = "Trp::rule")]
-    pub rule: RankRule,
+    /// Rank that a projection keeps; without it those that `macs` or `ranks` give for the model as it was before, or else
+    /// energy 0.9.
+    pub rule: Option<RankRule>,
+    /// Share of the training during which the ranks of projections fall from full to what they are to be.
+    #[serde(default)]
+    pub anneal: f64,
     /// Steps from one projection to the next.
     #[serde(default = "Trp::every")]
     pub every: usize,
@@ -202,19 +230,20 @@ pub struct Trp {
     pub split: Option<RankRule>,
     /// The split by a budget: the share of the input model's multiply-accumulates that is left.
     pub macs: Option<f64>,
+    /// The split by name: the rank of each layer; those that are not named stay whole.
+    pub ranks: Option<BTreeMap<String, usize>>,
     /// Decompose the first convolution, too.
     #[serde(default)]
     pub stem: bool,
     /// The training; without it the model is decomposed as it is.
     pub training: Option<Training>,
+    /// After the split.
+    pub fine_tune: Option<Training>,
 }
 
 impl Trp {
     fn project() -> bool {
         true
-    }
-    fn rule() -> RankRule {
-        RankRule::Energy(0.9)
     }
     fn every() -> usize {
         20
@@ -328,14 +357,28 @@ pub struct Quantize {
     /// Scales of the weights.
     #[serde(default)]
     pub granularity: Granularity,
+    /// The least step between int8 weights, in root mean squares of those that share a scale; 0 for the finest. A larger
+    /// step has smaller codes, which take fewer bits entropy-coded.
+    #[serde(default)]
+    pub relative_step: f64,
     /// Of the activations.
     #[serde(default)]
     pub activations: Activations,
+    /// Move the mean error of each channel's result into its bias; only without training, which does so itself, and with float
+    /// activations.
+    #[serde(default = "Quantize::correct_bias")]
+    pub correct_bias: bool,
     /// Store the codes entropy-coded.
     #[serde(default)]
     pub entropy_coded: bool,
     /// Quantisation-aware training; without it the weights are rounded as they are.
     pub training: Option<Training>,
+}
+
+impl Quantize {
+    fn correct_bias() -> bool {
+        true
+    }
 }
 
 /// What activations are.

@@ -195,6 +195,31 @@ fn what_is_wrong_is_said_with_its_line() {
             5,
             "freeze-at",
         ),
+        (
+            stages(&[&format!("{quantize}\nrelative-step = 0.3")]),
+            5,
+            "no even steps",
+        ),
+        (
+            stages(&[&format!("{trp}\nranks = {{ a = 3 }}")]),
+            6,
+            "`ranks` and `macs` both",
+        ),
+        (
+            stages(&[&format!("{trp}\nanneal = 1.5")]),
+            6,
+            "`anneal` is 1.5",
+        ),
+        (
+            stages(&[&format!("{mask}\nsearch-strength = -1.0")]),
+            6,
+            "`search-strength` is -1",
+        ),
+        (
+            "name = \"x\"\nnorms = \"fold\"\n".into(),
+            2,
+            "unknown variant `fold`",
+        ),
     ];
     for (text, line, message) in cases {
         let error = Recipe::parse(&text, "r.toml").expect_err(&text);

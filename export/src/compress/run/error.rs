@@ -20,9 +20,6 @@ pub enum StageError {
     /// Not a failure: the user asked to stop, and the state is kept.
     #[error("stopped")]
     Stopped,
-    /// The recipe asks for what is not there yet.
-    #[error("{0} cannot be run yet")]
-    NotYet(String),
     /// The model has nothing that the stage could work on.
     #[error("the model has {0}")]
     Nothing(&'static str),

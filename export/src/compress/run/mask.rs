@@ -2,17 +2,20 @@
 
 use super::session::Session;
 use super::{Product, StageError};
-use crate::compress::mask::{Channels, Limits, Selection, add_penalty, cut};
-use crate::compress::recipe::{Mask, MaskStart};
-use crate::graph::{Graph, ValueId};
+use crate::compress::mask::{Channels, Group, Limits, Scores, Selection, add_penalty, cut};
+use crate::compress::recipe::{Mask, MaskStart, Score};
+use crate::graph::{Data, Graph, ValueId};
 use crate::train::method::{Method, Moment};
 use crate::train::tape::{Gradients, Program};
-use serde_json::json;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The penalty on γ of channels that are to go.
 struct Sparsity<'a> {
     stage: &'a Mask,
+    strength: f64,
     /// Which entries of each γ stay.
     keep: BTreeMap<ValueId, Vec<bool>>,
 }
@@ -24,7 +27,7 @@ impl Method for Sparsity<'_> {
         gradients: &mut Gradients<f32>,
         _: &Moment,
     ) {
-        let strength = self.stage.strength as f32;
+        let strength = self.strength as f32;
         for (&id, keep) in &self.keep {
             if let (Some(gamma), Some(gradient)) = (program.parameter(id), gradients.get_mut(id)) {
                 add_penalty(
@@ -39,6 +42,38 @@ impl Method for Sparsity<'_> {
     }
 }
 
+/// A score for every channel that says nothing of it.
+fn random_scores(channels: &Channels, seed: u64) -> Scores {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let of = |group: &Group| group.channels.iter().map(|_| random.random()).collect();
+    channels.groups().iter().map(of).collect()
+}
+
+/// Medians of `|γ|` of the channels that stay and of those that go, and how many of these are next to nothing.
+fn gammas(graph: &Graph, channels: &Channels, selection: &Selection) -> Value {
+    const NEXT_TO_NOTHING: f32 = 0.01;
+    let (mut kept, mut going) = (Vec::new(), Vec::new());
+    for (id, keep) in selection.keep_masks(graph, channels) {
+        if let Some(Data::F32(gamma)) = &graph[id].data {
+            for (g, keep) in gamma.iter().zip(keep) {
+                let of = if keep { &mut kept } else { &mut going };
+                of.push(g.abs());
+            }
+        }
+    }
+    let small = going.iter().filter(|&&g| g < NEXT_TO_NOTHING).count();
+    let median = |mut all: Vec<f32>| {
+        all.sort_by(f32::total_cmp);
+        all.get(all.len() / 2).copied()
+    };
+    json!({
+        "masked": going.len(),
+        "masked below 0.01": small,
+        "masked median": median(going),
+        "kept median": median(kept),
+    })
+}
+
 pub(super) fn run(
     stage: &Mask,
     graph: &mut Graph,
@@ -50,22 +85,31 @@ pub(super) fn run(
         min_channels: stage.min_channels,
     };
     let all = Selection::candidates(&channels, stage.scope).keep_masks(graph, &channels);
-    if all.values().flatten().all(|&keep| keep) {
+    let penalised = stage.search.is_some() || stage.training.is_some();
+    if (penalised || stage.score == Score::Gamma) && all.values().flatten().all(|&keep| keep) {
         return Err(StageError::Nothing(
-            "no batch normalisation over channels that may go: there is no γ to penalise",
+            "no batch normalisation over channels that may go, so no γ to penalise: `norms = \"insert\"` at the recipe's top inserts them",
         ));
     }
     let baseline = graph.clone();
     if let Some(search) = &stage.search {
         let mut program = Program::new(graph)?;
-        let mut method = Sparsity { stage, keep: all };
+        let mut method = Sparsity {
+            stage,
+            strength: stage.search_strength.unwrap_or(stage.strength),
+            keep: all,
+        };
         session.train("search", &mut program, search, Some(&mut method))?;
         program.write_back(graph);
     }
     let selection = match (stage.rule, stage.macs) {
         (Some(rule), _) => Selection::by_rule(graph, &channels, rule, limits),
         (None, share) => {
-            let scores = channels.gamma_scores(graph);
+            let scores = match stage.score {
+                Score::Gamma => channels.gamma_scores(graph),
+                Score::Weight => channels.weight_scores(graph),
+                Score::Random => random_scores(&channels, session.seed_of("score")),
+            };
             let budget = session.budget(share.unwrap_or(1.0));
             Selection::by_budget(graph, &channels, &scores, budget, limits)?
         }
@@ -73,13 +117,17 @@ pub(super) fn run(
     if stage.start == MaskStart::Baseline {
         *graph = baseline;
     }
-    let mut program = Program::new(graph)?;
-    let mut method = Sparsity {
-        stage,
-        keep: selection.keep_masks(graph, &channels),
-    };
-    session.train("training", &mut program, &stage.training, Some(&mut method))?;
-    program.write_back(graph);
+    if let Some(training) = &stage.training {
+        let mut program = Program::new(graph)?;
+        let mut method = Sparsity {
+            stage,
+            strength: stage.strength,
+            keep: selection.keep_masks(graph, &channels),
+        };
+        session.train("training", &mut program, training, Some(&mut method))?;
+        program.write_back(graph);
+    }
+    let gamma = gammas(graph, &channels, &selection);
     let before = session.accuracy(graph)?;
     let done = cut(graph, &channels, &selection)?;
     let after = session.accuracy(graph)?;
@@ -89,6 +137,7 @@ pub(super) fn run(
     }
     Ok(Product::of([
         ("channels cut", json!(done.channels)),
+        ("gamma", gamma),
         ("accuracy before the cut", json!(before)),
         ("accuracy after the cut", json!(after)),
         ("inexact borders", json!(done.inexact)),

@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod gate;
 mod mask;
+mod norms;
 mod prune;
 mod quantize;
 mod record;
@@ -30,11 +31,11 @@ pub use error::{CompressError, StageError};
 pub use figures::{Figures, RELATIVE_STEP, figures};
 pub use record::{Record, StageRecord};
 
-use crate::compress::recipe::{Recipe, Stage};
+use crate::compress::recipe::{Norms, Recipe, Stage};
 use crate::data::{Dataset, Scaling};
 use crate::files::{FileError, write_atomic};
 use crate::graph::Graph;
-use crate::model::load_trainable;
+use crate::model::{load_graph, load_trainable};
 use crate::onnx::LoadOptions;
 use crate::onnx::write::to_model_proto;
 use crate::train::checkpoint;
@@ -157,7 +158,11 @@ impl Job<'_> {
         let mut saved = match saved.take() {
             Some(saved) => saved,
             None => {
-                write_model(&to_model_proto(&original), &start)?;
+                let mut begun = original.clone();
+                if self.recipe.norms == Norms::Insert {
+                    norms::insert(&mut begun, self.data, self.scaling).map_err(input)?;
+                }
+                write_model(&to_model_proto(&begun), &start)?;
                 Saved {
                     settings: settings.clone(),
                     record: Record {
@@ -200,8 +205,16 @@ impl Job<'_> {
             }
             last = next;
         }
-        let bytes = read(&last)?;
-        write_atomic(self.output, |file| file.write_all(&bytes))?;
+        let quantized = matches!(self.recipe.stages.last(), Some(Stage::Quantize(_)));
+        if self.recipe.norms == Norms::Insert && !quantized {
+            // What was inserted for training goes again.
+            let (folded, _) =
+                load_graph(&last, &LoadOptions::default()).map_err(|e| input(e.into()))?;
+            write_model(&to_model_proto(&folded), self.output)?;
+        } else {
+            let bytes = read(&last)?;
+            write_atomic(self.output, |file| file.write_all(&bytes))?;
+        }
         Ok(Outcome {
             finished: true,
             record: saved.record,

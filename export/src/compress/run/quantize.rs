@@ -1,16 +1,19 @@
 //! `quantize`: the number format of the weights (and of activations), with or without training for it.
 
 use super::figures::onnx_sample;
+use super::norms::statistics;
 use super::session::Session;
 use super::{Product, StageError};
-use crate::compress::formats::{Granularity, WeightFormat, dequantized, table_model};
+use crate::compress::formats::{Granularity, Grid, WeightFormat, dequantized, table_model};
 use crate::compress::gaussian::rate::weight_tensors;
 use crate::compress::recipe::{Activations, Quantize};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Data, Graph, Op, Quantization, ValueId};
 use crate::onnx::write::to_model_proto;
 use crate::passes;
-use crate::quantize::{Calibration, Options, calibrate, quantize};
-use crate::train::tape::{Program, Tensor, straight_through};
+use crate::quantize::{
+    Calibration, Options, Ranges, activation_quantizations, calibrate, quantize,
+};
+use crate::train::tape::{Operation, Program, Tensor, function, straight_through};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -30,23 +33,50 @@ pub(super) fn run(
         Activations::Int8 => Granularity::Channel,
         Activations::Float => stage.granularity,
     };
+    let grid = Grid {
+        granularity,
+        relative_step: stage.relative_step,
+    };
+    let ranges = match stage.activations {
+        Activations::Int8 => Some(ranges(graph, session)?),
+        Activations::Float => None,
+    };
     if let Some(training) = &stage.training {
         let mut program = Program::new(graph)?;
         let ids: BTreeSet<ValueId> = weight_tensors(graph).collect();
         for id in ids {
             if program.parameter(id).is_some() {
                 let name = format!("{}_{}", program.name(id), stage.format.name());
-                let seen = coded(stage.format, granularity);
+                let seen = coded(stage.format, grid);
                 program.intercept(id, name, straight_through(seen), &[]);
+            }
+        }
+        if let Some(ranges) = &ranges {
+            for (id, q) in activation_quantizations(graph, ranges)? {
+                let name = format!("{}_int8", program.name(id));
+                program.intercept(id, name, rounded(&q), &[]);
             }
         }
         session.train("training", &mut program, training, None)?;
         program.write_back(graph);
     }
-    let mut product = match stage.activations {
-        Activations::Int8 => int8(graph, session)?,
-        Activations::Float => {
-            let codes = dequantized(graph, stage.format, granularity);
+    let mut product = match &ranges {
+        Some(ranges) => {
+            let options = Options {
+                weight_step: stage.relative_step,
+                ..Options::default()
+            };
+            let quantized = quantize(graph, ranges, &options)?;
+            let mut product = Product::of([("calibration samples", json!(CALIBRATION))]);
+            product.model = Some(to_model_proto(&quantized));
+            product
+        }
+        None => {
+            let whole = graph.clone();
+            let codes = dequantized(graph, stage.format, grid);
+            if stage.correct_bias && stage.training.is_none() {
+                correct_biases(&whole, graph, session)?;
+            }
             let bytes: usize = codes.values().map(|c| c.stored_bytes()).sum();
             let mut product = Product::of([("tensors coded", json!(codes.len()))]);
             product.weight_bytes = Some(bytes as u64);
@@ -63,29 +93,65 @@ pub(super) fn run(
     Ok(product)
 }
 
+/// Moves the mean difference of each layer's result from that of `whole` into its bias, layer after layer. Errors of weights are
+/// of either sign, but where inputs have a mean (pixels, what comes out of a Relu) each channel's errors add up to an offset.
+fn correct_biases(
+    whole: &Graph,
+    graph: &mut Graph,
+    session: &Session<'_>,
+) -> Result<(), StageError> {
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let layer = matches!(node.op, Op::Conv2d { .. } | Op::FullyConnected { .. });
+        let (output, bias) = (node.output, node.inputs.get(2).copied());
+        let Some(bias) = bias.filter(|_| layer) else {
+            continue;
+        };
+        let mean = |graph: &Graph| statistics(graph, output, session.data, session.scaling);
+        let (expected, found) = (mean(whole)?.0, mean(graph)?.0);
+        if let Some(Data::F32(bias)) = &mut graph[bias].data {
+            for ((b, expected), found) in bias.iter_mut().zip(expected).zip(found) {
+                *b += expected - found;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What a weight is seen as while training: with the scale that it would have now.
-fn coded(
-    format: WeightFormat,
-    granularity: Granularity,
-) -> impl FnMut(&Tensor<f32>) -> Tensor<f32> + Send {
+fn coded(format: WeightFormat, grid: Grid) -> impl FnMut(&Tensor<f32>) -> Tensor<f32> + Send {
     move |w| {
-        let scales = format.scales(&w.data, &w.shape, granularity);
+        let scales = format.scales(&w.data, &w.shape, grid);
         Tensor::new(w.shape.clone(), format.fake_quantize(&w.data, &scales).0)
     }
 }
 
-fn int8(graph: &Graph, session: &Session<'_>) -> Result<Product, StageError> {
+/// An activation as its int8 codes mean it; the gradient passes where they do not saturate.
+fn rounded(q: &Quantization) -> impl Operation<f32> + use<> {
+    let scale = q.scales.first().copied().unwrap_or(1.0);
+    let zero_point = q.zero_point as f32;
+    let code = move |x: f32| (x / scale).round_ties_even() + zero_point;
+    let inside = move |x: f32| (-128.0..=127.0).contains(&code(x));
+    function(
+        move |x: &Tensor<f32>| {
+            let value = |&x: &f32| (code(x).clamp(-128.0, 127.0) - zero_point) * scale;
+            Tensor::new(x.shape.clone(), x.data.iter().map(value).collect())
+        },
+        move |x: &Tensor<f32>, mut gradient: Tensor<f32>| {
+            for (g, &x) in gradient.data.iter_mut().zip(&x.data) {
+                *g = if inside(x) { *g } else { 0.0 };
+            }
+            gradient
+        },
+    )
+}
+
+/// Ranges of the activations, from training samples.
+fn ranges(graph: &Graph, session: &Session<'_>) -> Result<Ranges, StageError> {
     let data = session.data;
     let count = CALIBRATION.min(data.train.len());
     let sample = |i| onnx_sample(data, &data.train, i, session.scaling);
     let samples: Vec<Vec<u8>> = (0..count).map(sample).collect();
-    let ranges = calibrate(
-        graph,
-        Calibration::MinMax,
-        samples.iter().map(Vec::as_slice),
-    )?;
-    let quantized = quantize(graph, &ranges, &Options::default())?;
-    let mut product = Product::of([("calibration samples", json!(count))]);
-    product.model = Some(to_model_proto(&quantized));
-    Ok(product)
+    let samples = samples.iter().map(Vec::as_slice);
+    Ok(calibrate(graph, Calibration::MinMax, samples)?)
 }

@@ -67,25 +67,23 @@ impl Session<'_> {
         }
     }
 
-    fn options(&self, key: &str, t: &Training) -> Result<Options, StageError> {
+    fn options(&self, key: &str, t: &Training) -> Options {
         let Augment {
             flip,
             crop,
             cutout,
             mixup,
         } = t.augment;
-        if cutout > 0 {
-            return Err(StageError::NotYet("`augment.cutout`".into()));
-        }
         let scale = self.epochs_scale;
         let epochs = ((t.epochs as f64 * scale).round() as usize).max(1);
         let augment = Samples {
             crop,
             flip,
+            cutout,
             cutmix: 0.0,
             mixup,
         };
-        Ok(Options {
+        Options {
             epochs,
             plan: self.plan(key, t.batch, augment),
             rate: Rate {
@@ -102,7 +100,7 @@ impl Session<'_> {
                 epochs: epochs as f64,
             },
             smoothing: 0.0,
-        })
+        }
     }
 
     fn teacher(&self, t: &Training) -> Result<Option<Teacher>, StageError> {
@@ -132,7 +130,7 @@ impl Session<'_> {
         training: &Training,
         method: Option<&mut dyn Method>,
     ) -> Result<(), StageError> {
-        let options = self.options(key, training)?;
+        let options = self.options(key, training);
         let teacher = self.teacher(training)?;
         let folder = self.folder.join(key);
         let resume = self.resume && folder.join(checkpoint::FILE).exists();

@@ -3,51 +3,12 @@
 use super::*;
 use crate::compress::formats::{Granularity, WeightFormat};
 use crate::compress::gaussian::rate::weight_tensors;
-use crate::compress::testing::Net;
-use crate::data::{Elements, Split};
+use crate::compress::testing::{distance, quarters, quarters_network};
 use crate::graph::{Data, Op, ValueId};
 use crate::onnx::write;
 use crate::passes::total_macs;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
-
-/// Images whose class is the quarter that is bright.
-fn data() -> Dataset {
-    let split = |n: usize, seed: usize| {
-        let image = move |i: usize| {
-            let class = i % 4;
-            (0..64).map(move |p| {
-                let quarter = p / 32 * 2 + p % 8 / 4;
-                let noise = ((i + seed) * 31 + p * 17) % 50;
-                (if quarter == class { 150 } else { 60 } + noise) as u8
-            })
-        };
-        Split {
-            elements: Elements::U8((0..n).flat_map(image).collect()),
-            labels: (0..n).map(|i| (i % 4) as u16).collect(),
-        }
-    };
-    Dataset {
-        name: "quarters".into(),
-        shape: vec![1, 8, 8],
-        classes: 4,
-        train: split(160, 0),
-        test: split(40, 1000),
-    }
-}
-
-/// A stem, two residual blocks and a classifier that sees where its features are.
-fn network() -> Graph {
-    let mut net = Net::new(3, &[1, 1, 8, 8]);
-    let x = net.input();
-    let y = net.conv_bn_relu(x, 8, 3, 1);
-    let y = net.basic_block(y, 8, 8, 1);
-    let y = net.basic_block(y, 12, 16, 2);
-    let y = net.max_pool(y);
-    let y = net.flatten(y);
-    let y = net.dense(y, 4);
-    net.finish(y)
-}
 
 /// A folder with `model.onnx`; what is written is found by name.
 struct Place(TempDir);
@@ -55,7 +16,7 @@ struct Place(TempDir);
 impl Place {
     fn new() -> Self {
         let place = Place(tempfile::tempdir().expect("a folder"));
-        write::write(&network(), place.path("model.onnx")).expect("written");
+        write::write(&quarters_network(), place.path("model.onnx")).expect("written");
         place
     }
 
@@ -72,7 +33,7 @@ impl Place {
         steps: usize,
     ) -> Result<Outcome, CompressError> {
         let recipe = Recipe::parse(recipe, "recipe.toml").expect("a recipe");
-        let (data, stop) = (data(), AtomicBool::new(false));
+        let (data, stop) = (quarters(), AtomicBool::new(false));
         let mut taken = 0;
         let mut report = |event: Event<'_>| {
             if let Event::Training {
@@ -178,13 +139,42 @@ fn after_rank_pruning_the_split_costs_nothing() {
     assert!(halves > 0);
     assert_eq!(
         convolutions(&place.graph("a.onnx")),
-        convolutions(&network()) + halves
+        convolutions(&quarters_network()) + halves
     );
     let [before, after] =
         ["before", "after"].map(|when| number(split, &format!("accuracy {when} the split")));
     assert!((before - after).abs() <= 0.025, "{before} {after}");
     assert!(split.figures.macs < trained.figures.macs);
     assert!(split.figures.accuracy > 0.9, "{split:?}");
+}
+
+/// Ranks that fall gradually, then what both convolutions learn together.
+#[test]
+fn ranks_can_be_named_and_fall_while_training() {
+    let place = Place::new();
+    let whole = place.run(
+        "whole",
+        &recipe("[[stage]]\nkind = \"trp\"\nscheme = \"channel\"\nmacs = 0.6\n"),
+    );
+    let layers = whole.record.stages[0].notes["layers"].as_array();
+    let named: Vec<String> = layers
+        .expect("layers")
+        .iter()
+        .map(|l| format!("{} = {}", l["name"], l["rank"]))
+        .collect();
+    let ranks = named.join(", ");
+    let trp = format!(
+        "[[stage]]\nkind = \"trp\"\nscheme = \"channel\"\nranks = {{ {ranks} }}\nevery = 2\nanneal = 0.5\n\
+         training = {{ epochs = 3, lr = 0.05 }}\nfine-tune = {{ epochs = 1, lr = 0.02 }}\n"
+    );
+    let outcome = place.run("a", &recipe(&format!("{TRAIN}{trp}")));
+    let stage = &outcome.record.stages[1];
+    assert_eq!(stage.figures.macs, whole.record.stages[0].figures.macs);
+    let [before, after] =
+        ["before", "after"].map(|when| number(stage, &format!("accuracy {when} the split")));
+    assert!((before - after).abs() <= 0.025, "{before} {after}");
+    assert!(stage.figures.accuracy > 0.9, "{stage:?}");
+    assert!(place.path("a/stage-2-trp/fine-tune/metrics.jsonl").exists());
 }
 
 #[test]
@@ -219,11 +209,61 @@ fn a_mask_meets_its_budget_and_its_channels_go_without_loss() {
     let [before, after] =
         ["before", "after"].map(|when| number(cut, &format!("accuracy {when} the cut")));
     assert!((before - after).abs() <= 0.1, "{before} {after}");
-    assert!(total_macs(&place.graph("a.onnx")) < total_macs(&network()));
+    assert!(total_macs(&place.graph("a.onnx")) < total_macs(&quarters_network()));
     for key in ["search", "training", "fine-tune"] {
         let metrics = place.path("a/stage-2-mask").join(key).join("metrics.jsonl");
         assert!(metrics.exists(), "{key}");
     }
+}
+
+/// A network whose exporter has folded its normalisations gets some to train with, and loses them again.
+#[test]
+fn a_folded_network_is_masked_with_inserted_normalisations() {
+    let place = Place::new();
+    let trained = place.run("trained", &recipe(TRAIN));
+    let (folded, _) =
+        load_graph(&place.path("trained.onnx"), &LoadOptions::default()).expect("a model");
+    let is_norm = |n: &crate::graph::Node| matches!(n.op, Op::BatchNorm { .. });
+    assert!(!folded.nodes.iter().any(is_norm));
+    write::write(&folded, place.path("model.onnx")).expect("written");
+    let mask = "[[stage]]\nkind = \"mask\"\nmacs = 0.6\nstrength = 0.02\nsearch-strength = 0.005\n\
+                search = { epochs = 1, lr = 0.05 }\ntraining = { epochs = 4, lr = 0.05 }\n\
+                fine-tune = { epochs = 2, lr = 0.02 }\n";
+    let error = place.run_until("a", &recipe(mask), false, usize::MAX).err();
+    let error = error.map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("norms = \"insert\""), "{error}");
+    let inserted = format!("norms = \"insert\"\n{}", recipe(mask));
+    let outcome = place.run("b", &inserted);
+    let start = place.graph("b/input.onnx");
+    assert_eq!(start.nodes.iter().filter(|n| is_norm(n)).count(), 6);
+    // The same network: within rounding, the same figures.
+    let (before, input) = (&trained.record.stages[0].figures, &outcome.record.input);
+    assert_eq!((before.accuracy, before.macs), (input.accuracy, input.macs));
+    assert!(
+        (before.loss - input.loss).abs() < 1e-4,
+        "{before:?} {input:?}"
+    );
+    let cut = &outcome.record.stages[0];
+    assert!(cut.figures.macs as f64 <= 0.6 * input.macs as f64);
+    assert!(cut.figures.accuracy > 0.9, "{cut:?}");
+    assert!(!place.graph("b.onnx").nodes.iter().any(is_norm));
+}
+
+/// What masks are compared with: as small, and of no use until it is trained.
+#[test]
+fn random_masks_differ_by_seed_and_meet_the_same_budget() {
+    let place = Place::new();
+    let random = |seed: u64| {
+        let mask =
+            "[[stage]]\nkind = \"mask\"\nscore = \"random\"\nscope = \"inner\"\nmacs = 0.6\n";
+        recipe(mask).replace("seed = 4", &format!("seed = {seed}"))
+    };
+    let outcomes = [1, 2].map(|seed| place.run(&format!("s{seed}"), &random(seed)));
+    for outcome in &outcomes {
+        let share = outcome.record.stages[0].figures.macs as f64 / outcome.record.input.macs as f64;
+        assert!(share <= 0.6 && share > 0.5, "{share}");
+    }
+    assert_ne!(place.bytes("s1.onnx"), place.bytes("s2.onnx"));
 }
 
 #[test]
@@ -313,6 +353,89 @@ fn int8_models_run_and_count_their_bytes() {
     assert!(text.contains("QuantizeLinear"));
 }
 
+/// Larger steps, smaller codes; training with them and with int8 activations keeps the accuracy of what then runs.
+#[test]
+fn a_larger_step_takes_fewer_bits_in_the_file_that_runs() {
+    let place = Place::new();
+    let quantize = |step: f64, activations: &str| {
+        format!(
+            "{TRAIN}[[stage]]\nkind = \"quantize\"\nformat = \"int8\"\ngranularity = \"channel\"\n\
+             activations = \"{activations}\"\nrelative-step = {step:.1}\ntraining = {{ epochs = 2, lr = 0.005 }}\n"
+        )
+    };
+    for activations in ["int8", "float"] {
+        let run = |step| {
+            let name = format!("{activations}{step}");
+            place.run(&name, &recipe(&quantize(step, activations)))
+        };
+        let [fine, coarse] = [run(0.0), run(0.6)].map(|o| o.record.stages[1].figures.clone());
+        assert!(coarse.accuracy > 0.85, "{coarse:?}");
+        assert_eq!(fine.weight_bytes, coarse.weight_bytes);
+        if activations == "int8" {
+            // Of floats, which these codes decode to, another step is counted.
+            assert!(
+                2 * coarse.coded_bytes < fine.coded_bytes,
+                "{fine:?} {coarse:?}"
+            );
+        }
+    }
+}
+
+/// The program that training sees with int8 activations is the network that runs afterwards.
+#[test]
+fn training_sees_what_int8_runs() {
+    let place = Place::new();
+    // A rate of next to nothing: what the training saw last is what is exported.
+    let quantize = "[[stage]]\nkind = \"quantize\"\nformat = \"int8\"\nactivations = \"int8\"\nrelative-step = 0.3\n\
+                    training = { epochs = 1, lr = 1e-12 }\n";
+    let outcome = place.run("a", &recipe(&format!("{TRAIN}{quantize}")));
+    let text = std::fs::read_to_string(place.path("a/stage-2-quantize/training/metrics.jsonl"));
+    let last: Value = serde_json::from_str(text.expect("metrics").trim()).expect("one epoch");
+    let ran = &outcome.record.stages[1].figures;
+    let seen = |key: &str| last[key].as_f64().expect("a figure");
+    assert!(
+        (seen("test_loss") - ran.loss).abs() < 0.03 * ran.loss.max(0.1),
+        "{last} {ran:?}"
+    );
+    assert!(
+        (seen("test_accuracy") - ran.accuracy).abs() <= 0.025,
+        "{last} {ran:?}"
+    );
+}
+
+/// Weights' errors have a mean effect where inputs have a mean; the bias takes it back.
+#[test]
+fn corrected_biases_bring_the_result_nearer() {
+    let place = Place::new();
+    place.run("trained", &recipe(TRAIN));
+    let quantize = |correct: bool| {
+        format!(
+            "{TRAIN}[[stage]]\nkind = \"quantize\"\nformat = \"rf8\"\ncorrect-bias = {correct}\n"
+        )
+    };
+    let (float, _) =
+        load_graph(&place.path("trained.onnx"), &LoadOptions::default()).expect("a model");
+    let offset = |name: &str, correct: bool| {
+        place.run(name, &recipe(&quantize(correct)));
+        let data = quarters();
+        let mut programs = [&float, &place.graph(&format!("{name}.onnx"))]
+            .map(|g| crate::train::tape::Program::<f32>::new(g).expect("a program"));
+        let means = programs.each_mut().map(|program| {
+            let x = crate::data::batches::plain(&data, &data.train, 0..160, Scaling::Centered);
+            program.forward(x, crate::train::tape::Mode::Evaluate);
+            let logits = program.logits().expect("logits");
+            let mut sums = vec![0.0; 4];
+            for row in logits.data.chunks(4) {
+                sums.iter_mut().zip(row).for_each(|(s, v)| *s += v / 160.0);
+            }
+            sums
+        });
+        distance(&means[0], &means[1])
+    };
+    let (with, without) = (offset("with", true), offset("without", false));
+    assert!(10.0 * with < without, "{with} {without}");
+}
+
 #[test]
 fn the_rate_term_makes_weights_cheaper_than_training_alone() {
     let place = Place::new();
@@ -357,7 +480,8 @@ fn gates_close_what_the_budget_does_not_keep_and_go() {
     for (units, strength) in [("blocks", 5.0), ("channels", 100.0)] {
         let gate = format!(
             "[[stage]]\nkind = \"gate\"\nunits = \"{units}\"\nkeep = 0.5\n\
-             schedule = {{ lambda-act = {strength:.1} }}\ntraining = {{ epochs = 20, lr = 0.05 }}\n"
+             schedule = {{ lambda-act = {strength:.1} }}\ntraining = {{ epochs = 20, lr = 0.05 }}\n\
+             fine-tune = {{ epochs = 1, lr = 0.005 }}\n"
         );
         let outcome = place.run(units, &recipe(&format!("{TRAIN}{gate}")));
         let stage = &outcome.record.stages[1];
@@ -416,17 +540,17 @@ fn a_run_that_was_stopped_anywhere_goes_on_to_the_same_file() {
 #[test]
 fn what_cannot_be_run_is_said_with_its_line() {
     let place = Place::new();
-    let cutout = TRAIN.replace("lr = 0.05", "augment = { cutout = 2 }");
-    let error = place.run_until("a", &recipe(&cutout), false, usize::MAX);
+    let unknown = "[[stage]]\nkind = \"trp\"\nscheme = \"channel\"\nranks = { nowhere = 2 }\n";
+    let error = place.run_until("a", &recipe(unknown), false, usize::MAX);
     let error = error.err();
     assert!(matches!(
         &error,
-        Some(CompressError::Stage { cause, .. }) if matches!(**cause, StageError::NotYet(_))
+        Some(CompressError::Stage { cause, .. }) if matches!(**cause, StageError::Trp(_))
     ));
     let text = error.map(|e| e.to_string()).unwrap_or_default();
-    assert_eq!(
-        text,
-        "recipe.toml:6:1: train stage: `augment.cutout` cannot be run yet"
+    assert!(
+        text.starts_with("recipe.toml:6:1: trp stage: `nowhere`"),
+        "{text}"
     );
     assert!(!place.path("a.onnx").exists());
 }

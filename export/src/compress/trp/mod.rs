@@ -21,7 +21,9 @@ mod split;
 pub use budget::{Allocation, Cost, allocate};
 pub use layer::{Factors, LayerSvd};
 pub use rank::{RankRule, stable_rank};
-pub use split::{Candidate, SplitLayer, candidates, decompose, ranks_for_budget, split};
+pub use split::{
+    Candidate, SplitLayer, candidates, decompose, ranks_for_budget, split, split_to_budget,
+};
 
 use serde::{Deserialize, Serialize};
 

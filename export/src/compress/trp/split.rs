@@ -5,7 +5,7 @@ use super::{LayerSvd, Scheme, TrpError};
 use crate::graph::{Clamp, DType, Data, Graph, Node, Op, Value, ValueId, Window};
 use crate::passes::macs;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// A convolution that can be decomposed: one group, a kernel above 1 × 1, constant float weights.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,26 +113,23 @@ pub fn decompose(
     }
 }
 
-/// Ranks of `candidates` (by the results of their nodes) so that the whole graph has at most `budget` multiply-accumulates;
-/// candidates without one stay whole.
+/// Ranks of `candidates`, in their order, so that the whole graph has at most `budget` multiply-accumulates; those without
+/// one stay whole. `decomposed` are the candidates' weights.
 ///
 /// # Errors
-/// The budget is out of reach, or a weight cannot be decomposed.
+/// The budget is out of reach.
 pub fn ranks_for_budget(
     graph: &Graph,
     candidates: &[Candidate],
-    scheme: Scheme,
+    decomposed: &[LayerSvd],
     budget: u64,
-) -> Result<BTreeMap<ValueId, usize>, TrpError> {
-    let cost = |c: &Candidate| {
-        let sigma = decompose(graph, c, scheme)?.sigma();
-        Ok(Cost {
-            sigma,
-            macs: c.macs,
-            macs_per_rank: c.macs_per_rank,
-        })
+) -> Result<Vec<Option<usize>>, TrpError> {
+    let cost = |(c, svd): (&Candidate, &LayerSvd)| Cost {
+        sigma: svd.sigma(),
+        macs: c.macs,
+        macs_per_rank: c.macs_per_rank,
     };
-    let costs = candidates.iter().map(cost).collect::<Result<Vec<_>, _>>()?;
+    let costs: Vec<Cost> = candidates.iter().zip(decomposed).map(cost).collect();
     let others = crate::passes::total_macs(graph) - candidates.iter().map(|c| c.macs).sum::<u64>();
     let unreachable = |least| TrpError::Budget { budget, least };
     let left = budget.checked_sub(others).ok_or_else(|| {
@@ -142,14 +139,11 @@ pub fn ranks_for_budget(
             .sum::<u64>();
         unreachable(others + least)
     })?;
-    let allocation = allocate(&costs, left).map_err(|e| match e {
-        TrpError::Budget { least, .. } => unreachable(others + least),
-        other => other,
-    })?;
-    let chosen = candidates.iter().zip(&allocation.ranks);
-    Ok(chosen
-        .filter_map(|(c, r)| Some((c.output, (*r)?)))
-        .collect())
+    match allocate(&costs, left) {
+        Ok(allocation) => Ok(allocation.ranks),
+        Err(TrpError::Budget { least, .. }) => Err(unreachable(others + least)),
+        Err(other) => Err(other),
+    }
 }
 
 /// Splits those of `candidates` for which `choose` gives a rank that saves multiply-accumulates; all others are untouched.
@@ -187,6 +181,23 @@ pub fn split(
     }
     *graph = result;
     Ok(report)
+}
+
+/// [`split()`] by the ranks of a budget: the graph has at most so many multiply-accumulates afterwards.
+///
+/// # Errors
+/// The budget is out of reach, or a weight cannot be decomposed. The graph is unchanged then.
+pub fn split_to_budget(
+    graph: &mut Graph,
+    candidates: &[Candidate],
+    scheme: Scheme,
+    budget: u64,
+) -> Result<Vec<SplitLayer>, TrpError> {
+    let decomposed = candidates.iter().map(|c| decompose(graph, c, scheme));
+    let decomposed: Vec<LayerSvd> = decomposed.collect::<Result<_, _>>()?;
+    let ranks = ranks_for_budget(graph, candidates, &decomposed, budget)?;
+    let mut ranks = ranks.into_iter();
+    split(graph, candidates, scheme, |_, _| ranks.next().flatten())
 }
 
 fn replace(

@@ -149,6 +149,27 @@ impl<T: Real> Program<T> {
         self.parameters.get_mut(&id)
     }
 
+    /// The parameters that meet the input: operands of the steps that read it, or what steps without parameters make of it.
+    pub fn first_parameters(&self) -> Vec<ValueId> {
+        let mut values = vec![self.input];
+        let mut found = Vec::new();
+        for step in &self.steps {
+            if !step.inputs.iter().any(|id| values.contains(id)) {
+                continue;
+            }
+            let parameters = step
+                .inputs
+                .iter()
+                .filter(|id| self.parameters.contains_key(id));
+            let known = found.len();
+            found.extend(parameters.copied());
+            if found.len() == known {
+                values.push(step.output);
+            }
+        }
+        found
+    }
+
     /// Batch-norm's running statistics, by id.
     pub fn state(&self) -> impl Iterator<Item = (ValueId, &Tensor<T>)> {
         self.state.iter().map(|(&id, s)| (id, s))

@@ -316,6 +316,9 @@ pub(super) fn run(
         // Gates were still of each sample: the statistics are of another network.
         session.restate(graph)?;
     }
+    if let Some(fine_tune) = &stage.fine_tune {
+        session.train_graph("fine-tune", graph, fine_tune)?;
+    }
     let open = mask.iter().zip(&terms.costs).filter(|(open, _)| **open);
     Ok(Product::of([
         ("gates", json!(mask.len())),

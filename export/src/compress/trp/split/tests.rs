@@ -169,24 +169,21 @@ fn a_budget_is_met_and_named_when_out_of_reach() {
         let (_, mut graph) = residual();
         let budget = total_macs(&graph) / 2;
         let all = candidates(&graph, scheme, false);
-        let ranks = ranks_for_budget(&graph, &all, scheme, budget).unwrap();
-        split(&mut graph, &all, scheme, |c, _| {
-            ranks.get(&c.output).copied()
-        })
-        .unwrap();
+        split_to_budget(&mut graph, &all, scheme, budget).unwrap();
         let found = total_macs(&graph);
         assert!(
             found <= budget && found > budget * 9 / 10,
             "{scheme:?}: {found} of {budget}"
         );
-        let least = match ranks_for_budget(&residual().1, &all, scheme, 1000) {
+        let try_budget = |budget| split_to_budget(&mut residual().1, &all, scheme, budget);
+        let least = match try_budget(1000) {
             Err(TrpError::Budget {
                 budget: 1000,
                 least,
             }) => least,
             other => panic!("{other:?}"),
         };
-        assert!(ranks_for_budget(&residual().1, &all, scheme, least).is_ok());
-        assert!(ranks_for_budget(&residual().1, &all, scheme, least - 1).is_err());
+        assert!(try_budget(least).is_ok());
+        assert!(try_budget(least - 1).is_err());
     }
 }

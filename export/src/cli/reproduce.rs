@@ -1,0 +1,185 @@
+//! `kinglet reproduce`.
+
+use super::common;
+use super::compress::Shown;
+use crate::data::{self, Scaling};
+use crate::report::{Report, terminal_table};
+use crate::reproduce::{Experiment, Finding, Results, Trial, rows};
+use crate::train::checkpoint::EpochMetrics;
+use crate::train::trainer::METRICS;
+use clap::builder::PossibleValuesParser;
+use miette::{IntoDiagnostic, ensure};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Run a method's acceptance experiment with its ablations, and compare with what its paper says.
+///
+/// Each arm is a recipe; what is finished is not run again, and Ctrl-C stops after the step in hand. The method `small` is
+/// all of them together. Results that we have are in docs/reproduction.md.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kinglet reproduce trp --model resnet8.onnx --pixels raw --data cifar10 -o reproduction
+  kinglet reproduce mask --model resnet8.onnx --pixels raw --data cifar10 -o reproduction --seeds 1,2,3 --report mask.html
+  kinglet reproduce rf8 --model resnet8.onnx --pixels raw --data cifar10 -o reproduction --arms rf8,int8")]
+pub(super) struct Args {
+    /// Which.
+    #[arg(value_parser = PossibleValuesParser::new(Experiment::names()))]
+    method: String,
+    /// The network to compress, a float .onnx file.
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// The dataset: a folder, an .npz file, or a name in the model zoo's `datasets`.
+    #[arg(long, value_name = "DATASET")]
+    data: PathBuf,
+    /// Where everything is kept: models, recipes, checkpoints, records.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Run only these arms; others count if they have been run before.
+    #[arg(long, value_delimiter = ',', value_name = "ARM")]
+    arms: Vec<String>,
+    /// Repeat everything with each of these seeds.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "SEED")]
+    seeds: Vec<u64>,
+    /// Factor of all trainings' epochs, for quick tries; no training has fewer than one.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    epochs_scale: f64,
+    /// How bytes become reals. Centred is what an int8 input with scale 1/64 means.
+    #[arg(long, value_enum, default_value_t = Scaling::Centered)]
+    pixels: Scaling,
+    /// Use only the first so many training samples.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Threads; all cores by default. The result does not depend on it.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// Write an HTML report: claims, arms, curves.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    ensure!(
+        args.epochs_scale > 0.0 && args.epochs_scale.is_finite(),
+        "--epochs-scale must be positive, not {}",
+        args.epochs_scale
+    );
+    // The parser has checked the name.
+    let Some(experiment) = Experiment::named(&args.method) else {
+        return Ok(());
+    };
+    common::use_threads(args.threads)?;
+    let mut data = data::open(&args.data).into_diagnostic()?;
+    if let Some(limit) = args.limit {
+        data.limit(limit);
+    }
+    let stop = common::stop_on_interrupt()?;
+    let mut seeds: Vec<(u64, Results)> = Vec::new();
+    for &seed in &args.seeds {
+        let trial = Trial {
+            experiment: &experiment,
+            model: &args.model,
+            data: &data,
+            scaling: args.pixels,
+            folder: &args.output,
+            seed,
+            epochs_scale: args.epochs_scale,
+            only: &args.arms,
+            stop: &stop,
+        };
+        let (mut shown, mut last) = (Shown::default(), "");
+        let results = trial
+            .run(&mut |arm, event| {
+                if arm != last {
+                    eprintln!("{} with seed {seed}: {arm}", experiment.name);
+                    last = arm;
+                }
+                shown.show(event);
+            })
+            .into_diagnostic()?;
+        let Some(results) = results else {
+            eprintln!("stopped; the same command goes on");
+            return Ok(());
+        };
+        seeds.push((seed, results));
+    }
+    let all: Vec<Results> = seeds.iter().map(|(_, r)| r.clone()).collect();
+    let findings = experiment.findings(&all);
+    if let Some(path) = &args.report {
+        write_report(&args, &experiment, &seeds, &findings, path)?;
+    }
+    if args.json {
+        let records: BTreeMap<String, &Results> =
+            seeds.iter().map(|(s, r)| (s.to_string(), r)).collect();
+        common::print_json(&json!({
+            "experiment": experiment.name,
+            "data": data.name,
+            "findings": findings,
+            "records by seed": records,
+        }));
+        return Ok(());
+    }
+    println!("{}", experiment.title);
+    println!(
+        "{}",
+        terminal_table(&rows::HEADERS, &rows::arms(&experiment, &seeds))
+    );
+    let claims: Vec<Vec<String>> = findings.iter().map(Finding::row).collect();
+    println!("{}", terminal_table(&Finding::HEADERS, &claims));
+    Ok(())
+}
+
+fn write_report(
+    args: &Args,
+    experiment: &Experiment,
+    seeds: &[(u64, Results)],
+    findings: &[Finding],
+    path: &Path,
+) -> miette::Result<()> {
+    let mut report = Report::new(experiment.title);
+    for arm in &experiment.arms {
+        report.paragraph(&format!("{}: {}.", arm.name, arm.what));
+    }
+    let claims: Vec<Vec<String>> = findings.iter().map(Finding::row).collect();
+    report.table("Claims", &Finding::HEADERS, &claims);
+    report.table("Arms", &rows::HEADERS, &rows::arms(experiment, seeds));
+    for (seed, results) in seeds {
+        let folder = args.output.join(experiment.folder(*seed));
+        let curves: Vec<_> = experiment
+            .arms
+            .iter()
+            .filter(|arm| results.record(arm.name).is_some())
+            .map(|arm| (arm.name.to_owned(), curve(&folder.join(arm.name))))
+            .filter(|(_, points)| !points.is_empty())
+            .collect();
+        if !curves.is_empty() {
+            report.line_chart(&format!("test accuracy over epochs, seed {seed}"), &curves);
+        }
+    }
+    report.write(path).into_diagnostic()
+}
+
+/// Test accuracy after every epoch of all trainings of a run, one after the other as they were.
+fn curve(folder: &Path) -> Vec<(f64, f64)> {
+    let mut points = Vec::new();
+    let folders = |of: &Path| {
+        let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
+        found.sort();
+        found
+    };
+    for stage in folders(folder) {
+        for key in ["search", "training", "fine-tune"] {
+            let text = std::fs::read_to_string(stage.join(key).join(METRICS));
+            for line in text.unwrap_or_default().lines() {
+                if let Ok(m) = serde_json::from_str::<EpochMetrics>(line) {
+                    points.push((points.len() as f64 + 1.0, m.test_accuracy));
+                }
+            }
+        }
+    }
+    points
+}

@@ -1,0 +1,150 @@
+//! TRP against the decomposition of a network that was not trained for it.
+
+use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
+
+/// The share of the multiply-accumulates that is left.
+const MACS: f64 = 0.49;
+const TRAINING: &str = "{ epochs = 8, lr = 0.01 }";
+
+fn trained(name: &str, scheme: &str, macs: f64, how: &str) -> String {
+    let stage = format!(
+        "[[stage]]\nkind = \"trp\"\nscheme = \"{scheme}\"\nmacs = {macs}\nanneal = 0.5\n{how}training = {TRAINING}\n"
+    );
+    recipe(name, &stage)
+}
+
+/// A split by the ranks that TRP has come to.
+fn same_ranks(name: &str, results: &Results, then: &str) -> Option<String> {
+    let layers = results.note("trp+nu", 0, "layers")?.as_array()?;
+    let split = layers.iter().filter(|l| l["split"] == true);
+    let ranks: Vec<String> = split
+        .filter_map(|l| Some(format!("{} = {}", l["name"], l["rank"].as_u64()?)))
+        .collect();
+    let stage = format!(
+        "[[stage]]\nkind = \"trp\"\nscheme = \"channel\"\nranks = {{ {} }}\n{then}",
+        ranks.join(", ")
+    );
+    Some(recipe(name, &stage))
+}
+
+pub(super) fn experiment() -> Experiment {
+    let arm = |name, what, needs, recipe| Arm {
+        name,
+        what,
+        from: None,
+        needs,
+        recipe,
+    };
+    let arms = vec![
+        arm(
+            "trp+nu",
+            "projections and nuclear norm while training, then the split",
+            &[],
+            |_| Some(trained("TRP + Nu", "channel", MACS, "")),
+        ),
+        arm("svd", "the input split at TRP's ranks", &["trp+nu"], |r| {
+            same_ranks("SVD", r, "")
+        }),
+        arm(
+            "svd+tune",
+            "the same, then trained as long as TRP",
+            &["trp+nu"],
+            |r| {
+                same_ranks(
+                    "SVD, then training",
+                    r,
+                    &format!("fine-tune = {TRAINING}\n"),
+                )
+            },
+        ),
+        arm("trp", "projections alone", &[], |_| {
+            Some(trained("TRP", "channel", MACS, "nuclear = 0\n"))
+        }),
+        arm("nu", "nuclear norm alone", &[], |_| {
+            Some(trained("Nu", "channel", MACS, "project = false\n"))
+        }),
+        arm(
+            "spatial",
+            "TRP + Nu with 3 × 1 and 1 × 3 kernels",
+            &[],
+            |_| Some(trained("TRP + Nu, spatial", "spatial", 0.39, "")),
+        ),
+    ];
+    let claims = vec![
+        Claim {
+            what: "fewer multiply-accumulates, channel-wise",
+            paper: "ResNet-20: 2.17×",
+            must: Must::AtLeast(2.0),
+            figure: |r| r.fewer_macs("trp+nu"),
+            unit: Unit::Times,
+        },
+        Claim {
+            what: "accuracy lost, channel-wise",
+            paper: "ResNet-20: 1.24 points",
+            must: Must::AtMost(1.6),
+            figure: |r| r.lost("trp+nu"),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "accuracy before the split minus after it",
+            paper: "",
+            must: Must::AtMost(0.3),
+            figure: |r| gap(r, "trp+nu"),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "the split without training costs more, by",
+            paper: "",
+            must: Must::AtLeast(3.0),
+            figure: |r| Some(gap(r, "svd")? - gap(r, "trp+nu")?),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "above SVD, then training",
+            paper: "",
+            must: Must::AtLeast(0.0),
+            figure: |r| r.above("trp+nu", "svd+tune"),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "above projections alone",
+            paper: "",
+            must: Must::Told,
+            figure: |r| r.above("trp+nu", "trp"),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "above the nuclear norm alone",
+            paper: "",
+            must: Must::Told,
+            figure: |r| r.above("trp+nu", "nu"),
+            unit: Unit::Points,
+        },
+        Claim {
+            what: "fewer multiply-accumulates, spatial",
+            paper: "ResNet-20: 2.84×",
+            must: Must::AtLeast(2.5),
+            figure: |r| r.fewer_macs("spatial"),
+            unit: Unit::Times,
+        },
+        Claim {
+            what: "accuracy lost, spatial",
+            paper: "ResNet-20: 1.12 points",
+            must: Must::AtMost(1.6),
+            figure: |r| r.lost("spatial"),
+            unit: Unit::Points,
+        },
+    ];
+    Experiment {
+        name: "trp",
+        title: "TRP, trained rank pruning (arXiv 1812.02402, 2004.14566)",
+        arms,
+        claims,
+    }
+}
+
+/// Accuracy just before the split minus just after it, in points.
+fn gap(results: &Results, arm: &str) -> Option<f64> {
+    let before = results.number(arm, 0, "accuracy before the split")?;
+    Some(100.0 * (before - results.number(arm, 0, "accuracy after the split")?))
+}
