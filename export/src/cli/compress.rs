@@ -3,7 +3,7 @@
 use super::common::{self, StepBar};
 use crate::compress::recipe::Recipe;
 use crate::compress::report as layers;
-use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record};
+use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record, curves};
 use crate::data::{self, Scaling};
 use crate::model::load_graph;
 use crate::onnx::LoadOptions;
@@ -151,6 +151,13 @@ fn write_report(record: &Record, folder: &Path, output: &Path, path: &Path) -> m
         "Weights that are floats are coded at a step of {RELATIVE_STEP} deviations of their layer to be counted."
     ));
     report.table("Stages", &Record::HEADERS, &record.rows());
+    let trainings: Vec<_> = curves(folder)
+        .iter()
+        .map(|c| (c.name.clone(), c.accuracy()))
+        .collect();
+    if !trainings.is_empty() {
+        report.line_chart("test accuracy over epochs", &trainings);
+    }
     let read = |path: &Path| {
         let (graph, _) = load_graph(path, &LoadOptions::default()).into_diagnostic()?;
         Ok::<_, miette::Report>(layers::layers(&graph, RELATIVE_STEP))

@@ -2,11 +2,10 @@
 
 use super::common;
 use super::compress::Shown;
+use crate::compress::run::{Curve, curves};
 use crate::data::{self, Scaling};
 use crate::report::{Report, terminal_table};
 use crate::reproduce::{Experiment, Finding, Results, Trial, rows};
-use crate::train::checkpoint::EpochMetrics;
-use crate::train::trainer::METRICS;
 use clap::builder::PossibleValuesParser;
 use miette::{IntoDiagnostic, ensure};
 use serde_json::json;
@@ -152,34 +151,16 @@ fn write_report(
             .arms
             .iter()
             .filter(|arm| results.record(arm.name).is_some())
-            .map(|arm| (arm.name.to_owned(), curve(&folder.join(arm.name))))
-            .filter(|(_, points)| !points.is_empty())
+            .map(|arm| {
+                let trainings = curves(&folder.join(arm.name));
+                let points = trainings.iter().flat_map(Curve::accuracy).collect();
+                (arm.name.to_owned(), points)
+            })
+            .filter(|(_, points): &(_, Vec<_>)| !points.is_empty())
             .collect();
         if !curves.is_empty() {
             report.line_chart(&format!("test accuracy over epochs, seed {seed}"), &curves);
         }
     }
     report.write(path).into_diagnostic()
-}
-
-/// Test accuracy after every epoch of all trainings of a run, one after the other as they were.
-fn curve(folder: &Path) -> Vec<(f64, f64)> {
-    let mut points = Vec::new();
-    let folders = |of: &Path| {
-        let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
-        let mut found: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
-        found.sort();
-        found
-    };
-    for stage in folders(folder) {
-        for key in ["search", "training", "fine-tune"] {
-            let text = std::fs::read_to_string(stage.join(key).join(METRICS));
-            for line in text.unwrap_or_default().lines() {
-                if let Ok(m) = serde_json::from_str::<EpochMetrics>(line) {
-                    points.push((points.len() as f64 + 1.0, m.test_accuracy));
-                }
-            }
-        }
-    }
-    points
 }

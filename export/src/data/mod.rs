@@ -51,7 +51,7 @@ impl Elements {
         self.len() == 0
     }
 
-    fn select(&self, indices: &[usize], len: usize) -> Elements {
+    pub(crate) fn select(&self, indices: &[usize], len: usize) -> Elements {
         fn rows<T: Copy>(v: &[T], indices: &[usize], len: usize) -> Vec<T> {
             let rows = indices.iter().map(|&i| &v[i * len..(i + 1) * len]);
             rows.flatten().copied().collect()
@@ -121,7 +121,7 @@ impl Split {
         }
     }
 
-    fn select(&self, indices: &[usize], len: usize) -> Split {
+    pub(crate) fn select(&self, indices: &[usize], len: usize) -> Split {
         Split {
             elements: self.elements.select(indices, len),
             labels: indices.iter().map(|&i| self.labels[i]).collect(),

@@ -6,7 +6,7 @@ const EPOCHS: usize = 10;
 
 fn gated(name: &str, polarisation: f64) -> String {
     let stage = format!(
-        "[[stage]]\nkind = \"gate\"\nunits = \"channels\"\nkeep = 0.5\n\
+        "[[stage]]\nkind = \"gate\"\nunits = \"channels\"\nkeep = 0.46\n\
          schedule = {{ lambda-act = 100, lambda-pol = {polarisation} }}\n\
          training = {{ epochs = {EPOCHS}, lr = 0.01 }}\n"
     );

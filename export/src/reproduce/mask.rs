@@ -8,7 +8,7 @@ const MACS: f64 = 0.49;
 /// Eight epochs that are divided as `how` says, the cut, then four.
 fn masked(name: &str, how: &str) -> String {
     let stage = format!(
-        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\n{how}fine-tune = {{ epochs = 4, lr = 0.01 }}\n"
+        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nmin-channels = 4\n{how}fine-tune = {{ epochs = 4, lr = 0.01 }}\n"
     );
     recipe(name, &stage)
 }
@@ -26,8 +26,8 @@ pub(super) fn experiment() -> Experiment {
             "mask",
             "a sparse training finds the mask, a masked one empties what goes, the cut, training",
             |_| {
-                let how = "search-strength = 0.005\nstrength = 0.05\n\
-                           search = { epochs = 3, lr = 0.01 }\ntraining = { epochs = 5, lr = 0.01 }\n";
+                let how = "score = \"relative-gamma\"\nsearch-strength = 0.005\nstrength = 1.0\npenalty = \"proximal\"\n\
+                           search = { epochs = 2, lr = 0.01 }\ntraining = { epochs = 6, lr = 0.02 }\n";
                 Some(masked("MaskSparsity", how))
             },
         ),
@@ -35,12 +35,12 @@ pub(super) fn experiment() -> Experiment {
             "global-l1",
             "network slimming: the sparse training goes on, then the cut, training",
             |_| {
-                let how = "search-strength = 0.005\nstart = \"search\"\nsearch = { epochs = 8, lr = 0.01 }\n";
+                let how = "score = \"relative-gamma\"\nsearch-strength = 0.005\nstart = \"search\"\nsearch = { epochs = 8, lr = 0.01 }\n";
                 Some(masked("global L1", how))
             },
         ),
         arm("random", "MaskSparsity with a random mask", |_| {
-            let how = "score = \"random\"\nstrength = 0.05\ntraining = { epochs = 8, lr = 0.01 }\n";
+            let how = "score = \"random\"\nstrength = 1.0\npenalty = \"proximal\"\ntraining = { epochs = 8, lr = 0.02 }\n";
             Some(masked("random mask", how))
         }),
     ];

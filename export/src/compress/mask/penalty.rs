@@ -16,6 +16,15 @@ pub enum Penalty {
         /// The learning rate.
         lr: f32,
     },
+    /// No gradient: after each step [`shrink`], which gives exact zeros, of γ and β, so that nothing is left of the channel.
+    Proximal,
+}
+
+/// Soft threshold of the entries that go: `sign(x)·max(0, |x| − by)`, the proximal step of the L1 penalty.
+pub fn shrink(values: &mut [f32], keep: &[bool], by: f32) {
+    for (value, _) in values.iter_mut().zip(keep).filter(|(_, keep)| !**keep) {
+        *value = value.signum() * (value.abs() - by).max(0.0);
+    }
 }
 
 /// Adds the penalty to the gradient of γ, after the backward pass and before momentum.
@@ -40,6 +49,7 @@ pub fn add_penalty(
             Penalty::L2 => s * gamma,
             Penalty::SmoothL1 { lr } if gamma.abs() < lr * s => s * gamma,
             Penalty::SmoothL1 { .. } => s * sign,
+            Penalty::Proximal => 0.0,
         };
     }
 }
@@ -47,6 +57,15 @@ pub fn add_penalty(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shrinking_ends_at_zero_and_spares_what_stays() {
+        let mut values = [0.3, -0.3, 0.05, -0.05, 0.0];
+        shrink(&mut values, &[true, false, false, false, false], 0.1);
+        assert_eq!(values[0], 0.3);
+        assert!((values[1] + 0.2).abs() < 1e-6);
+        assert_eq!(values[2..].iter().map(|v| v.abs()).sum::<f32>(), 0.0);
+    }
 
     #[test]
     fn only_channels_that_go_are_penalised() {

@@ -159,6 +159,8 @@ pub enum Score {
     /// `|γ|` of their normalisations.
     #[default]
     Gamma,
+    /// The same, relative to the mean of those that channels are decided on with.
+    RelativeGamma,
     /// Mean magnitude of the weights that make them, relative to their layer's.
     Weight,
     /// Nothing: a random mask, which others are compared with.

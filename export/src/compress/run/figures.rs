@@ -13,6 +13,7 @@ use crate::passes;
 use crate::train::evaluate::{Evaluation, evaluate};
 use crate::train::objective::{Targets, cross_entropy};
 use crate::train::tape::{Program, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -76,22 +77,34 @@ fn by_the_runtime(
     data: &Dataset,
     scaling: Scaling,
 ) -> Result<Evaluation, StageError> {
+    /// Samples that one thread takes at a time; sums do not depend on who takes them.
+    const SHARE: usize = 250;
     let compiled = compile(graph, &CompileOptions::default())?;
-    let mut runner = Runner::new(compiled.core())?;
-    let (mut loss, mut right) = (0.0, 0);
-    for (i, &label) in data.test.labels.iter().enumerate() {
-        let sample = onnx_sample(data, &data.test, i, scaling);
-        let outputs = runner.run(&sample, &mut ())?;
-        let words = outputs.first().map_or(&[][..], |o| o.as_chunks::<4>().0);
-        let logits: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
-        let best =
-            (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
-        right += usize::from(best == usize::from(label));
-        let classes = logits.len();
-        let targets = Targets::from_labels(&[label], classes);
-        loss += cross_entropy(&Tensor::new([1, classes], logits), &targets).0;
-    }
-    let n = data.test.len().max(1) as f64;
+    let labels = &data.test.labels;
+    let share = |first: usize| {
+        let mut runner = Runner::new(compiled.core())?;
+        let (mut loss, mut right) = (0.0, 0);
+        let last = (first + SHARE).min(labels.len());
+        for (i, &label) in labels.iter().enumerate().take(last).skip(first) {
+            let sample = onnx_sample(data, &data.test, i, scaling);
+            let outputs = runner.run(&sample, &mut ())?;
+            let words = outputs.first().map_or(&[][..], |o| o.as_chunks::<4>().0);
+            let logits: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
+            let better = |best, i| if logits[i] > logits[best] { i } else { best };
+            let best = (1..logits.len()).fold(0, better);
+            right += usize::from(best == usize::from(label));
+            let classes = logits.len();
+            let targets = Targets::from_labels(&[label], classes);
+            loss += cross_entropy(&Tensor::new([1, classes], logits), &targets).0;
+        }
+        Ok((loss, right))
+    };
+    let firsts: Vec<usize> = (0..labels.len()).step_by(SHARE).collect();
+    let shares: Result<Vec<(f64, usize)>, StageError> = firsts.into_par_iter().map(share).collect();
+    let (loss, right) = shares?
+        .into_iter()
+        .fold((0.0, 0), |(l, r), (loss, right)| (l + loss, r + right));
+    let n = labels.len().max(1) as f64;
     Ok(Evaluation {
         loss: loss / n,
         accuracy: right as f64 / n,

@@ -2,9 +2,11 @@
 
 use super::session::Session;
 use super::{Product, StageError};
-use crate::compress::mask::{Channels, Group, Limits, Scores, Selection, add_penalty, cut};
+use crate::compress::mask::{
+    Channels, Group, Limits, Penalty, Scores, Selection, add_penalty, cut, shrink,
+};
 use crate::compress::recipe::{Mask, MaskStart, Score};
-use crate::graph::{Data, Graph, ValueId};
+use crate::graph::{Data, Graph, Node, Op, ValueId};
 use crate::train::method::{Method, Moment};
 use crate::train::tape::{Gradients, Program};
 use rand::{Rng, SeedableRng};
@@ -12,15 +14,40 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// Share of the masked training in which a proximal penalty rises to its strength.
+const RISE: f64 = 0.5;
+
 /// The penalty on γ of channels that are to go.
-struct Sparsity<'a> {
-    stage: &'a Mask,
+struct Sparsity {
     strength: f64,
+    penalty: Penalty,
     /// Which entries of each γ stay.
     keep: BTreeMap<ValueId, Vec<bool>>,
+    /// The same for each β.
+    keep_shifts: BTreeMap<ValueId, Vec<bool>>,
 }
 
-impl Method for Sparsity<'_> {
+impl Sparsity {
+    fn new(
+        graph: &Graph,
+        strength: f64,
+        penalty: Penalty,
+        keep: BTreeMap<ValueId, Vec<bool>>,
+    ) -> Self {
+        let shift = |node: &Node| match (&node.op, node.inputs.as_slice()) {
+            (Op::BatchNorm { .. }, [_, gamma, beta, ..]) => Some((*beta, keep.get(gamma)?.clone())),
+            _ => None,
+        };
+        Sparsity {
+            strength,
+            penalty,
+            keep_shifts: graph.nodes.iter().filter_map(shift).collect(),
+            keep,
+        }
+    }
+}
+
+impl Method for Sparsity {
     fn after_backward(
         &mut self,
         program: &mut Program<f32>,
@@ -34,9 +61,23 @@ impl Method for Sparsity<'_> {
                     &gamma.value.data,
                     Some(keep),
                     strength,
-                    self.stage.penalty,
+                    self.penalty,
                     &mut gradient.data,
                 );
+            }
+        }
+    }
+
+    fn after_step(&mut self, program: &mut Program<f32>, at: &Moment) {
+        if self.penalty != Penalty::Proximal {
+            return;
+        }
+        // Gradually: what is to go is still in use at first.
+        let risen = (at.share() / RISE).min(1.0);
+        let by = (at.rate * self.strength * risen) as f32;
+        for (&id, keep) in self.keep.iter().chain(&self.keep_shifts) {
+            if let Some(parameter) = program.parameter_mut(id) {
+                shrink(&mut parameter.value.data, keep, by);
             }
         }
     }
@@ -86,7 +127,9 @@ pub(super) fn run(
     };
     let all = Selection::candidates(&channels, stage.scope).keep_masks(graph, &channels);
     let penalised = stage.search.is_some() || stage.training.is_some();
-    if (penalised || stage.score == Score::Gamma) && all.values().flatten().all(|&keep| keep) {
+    if (penalised || matches!(stage.score, Score::Gamma | Score::RelativeGamma))
+        && all.values().flatten().all(|&keep| keep)
+    {
         return Err(StageError::Nothing(
             "no batch normalisation over channels that may go, so no γ to penalise: `norms = \"insert\"` at the recipe's top inserts them",
         ));
@@ -94,11 +137,13 @@ pub(super) fn run(
     let baseline = graph.clone();
     if let Some(search) = &stage.search {
         let mut program = Program::new(graph)?;
-        let mut method = Sparsity {
-            stage,
-            strength: stage.search_strength.unwrap_or(stage.strength),
-            keep: all,
+        let strength = stage.search_strength.unwrap_or(stage.strength);
+        // The search is to rank channels, not to empty them.
+        let penalty = match stage.penalty {
+            Penalty::Proximal => Penalty::L1,
+            other => other,
         };
+        let mut method = Sparsity::new(graph, strength, penalty, all);
         session.train("search", &mut program, search, Some(&mut method))?;
         program.write_back(graph);
     }
@@ -107,6 +152,15 @@ pub(super) fn run(
         (None, share) => {
             let scores = match stage.score {
                 Score::Gamma => channels.gamma_scores(graph),
+                Score::RelativeGamma => {
+                    let mut scores = channels.gamma_scores(graph);
+                    for row in &mut scores {
+                        let mean = row.iter().sum::<f32>() / row.len().max(1) as f32;
+                        row.iter_mut()
+                            .for_each(|s| *s /= mean.max(f32::MIN_POSITIVE));
+                    }
+                    scores
+                }
                 Score::Weight => channels.weight_scores(graph),
                 Score::Random => random_scores(&channels, session.seed_of("score")),
             };
@@ -119,11 +173,8 @@ pub(super) fn run(
     }
     if let Some(training) = &stage.training {
         let mut program = Program::new(graph)?;
-        let mut method = Sparsity {
-            stage,
-            strength: stage.strength,
-            keep: selection.keep_masks(graph, &channels),
-        };
+        let keep = selection.keep_masks(graph, &channels);
+        let mut method = Sparsity::new(graph, stage.strength, stage.penalty, keep);
         session.train("training", &mut program, training, Some(&mut method))?;
         program.write_back(graph);
     }

@@ -12,6 +12,7 @@
 //! One file a kind of stage; `session` has what they share.
 
 mod backslash;
+mod curves;
 mod deepshape;
 mod error;
 mod figures;
@@ -27,6 +28,7 @@ mod tests;
 mod train;
 mod trp;
 
+pub use curves::{Curve, curves};
 pub use error::{CompressError, StageError};
 pub use figures::{Figures, RELATIVE_STEP, figures};
 pub use record::{Record, StageRecord};

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Batches that running statistics are computed anew from, and samples of each.
 const STATISTICS: (usize, usize) = (64, 128);
+/// Training samples that choose between old and new statistics.
+const JUDGES: usize = 2000;
 /// A training goes at most so long without a checkpoint.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -200,13 +202,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Computes batch-norm's statistics anew: those of before a split or cut are of another network.
+    /// Computes batch-norm's statistics anew, since those of before a split or cut may be of another network. They stay where
+    /// training samples say that they fit better: a cut that costs nothing has not changed them, and those of a training are of
+    /// augmented samples, which its weights belong to.
     pub(super) fn restate(&self, graph: &mut Graph) -> Result<(), StageError> {
         let mut program = Program::new(graph)?;
-        let (batches, samples) = STATISTICS;
-        let plan = self.plan("statistics", samples, Samples::default());
+        let judges: Vec<usize> = (0..JUDGES.min(self.data.train.len())).collect();
+        let samples = self.data.train.select(&judges, self.data.sample_len());
+        let loss =
+            |program: &mut Program<f32>| evaluate(program, self.data, &samples, self.scaling).loss;
+        let before = loss(&mut program);
+        let (batches, batch) = STATISTICS;
+        let plan = self.plan("statistics", batch, Samples::default());
         reestimate_statistics(&mut program, self.data, &plan, batches);
-        program.write_back(graph);
+        if loss(&mut program) < before {
+            program.write_back(graph);
+        }
         Ok(())
     }
 

@@ -210,10 +210,42 @@ fn a_mask_meets_its_budget_and_its_channels_go_without_loss() {
         ["before", "after"].map(|when| number(cut, &format!("accuracy {when} the cut")));
     assert!((before - after).abs() <= 0.1, "{before} {after}");
     assert!(total_macs(&place.graph("a.onnx")) < total_macs(&quarters_network()));
-    for key in ["search", "training", "fine-tune"] {
-        let metrics = place.path("a/stage-2-mask").join(key).join("metrics.jsonl");
-        assert!(metrics.exists(), "{key}");
-    }
+    let trainings = curves(&place.path("a"));
+    let named: Vec<(&str, usize)> = trainings
+        .iter()
+        .map(|c| (c.name.as_str(), c.before))
+        .collect();
+    let expected = [
+        ("stage-1-train/training", 0),
+        ("stage-2-mask/search", 4),
+        ("stage-2-mask/training", 6),
+        ("stage-2-mask/fine-tune", 12),
+    ];
+    assert_eq!(named, expected);
+    let last = trainings.last().map(Curve::accuracy).unwrap_or_default();
+    assert_eq!((last.len(), last[1].0), (2, 14.0));
+}
+
+/// The proximal penalty ends at exact zeros of γ and β, so the cut network is the masked one.
+#[test]
+fn a_proximal_penalty_leaves_nothing_to_cut() {
+    let place = Place::new();
+    let mask = "[[stage]]\nkind = \"mask\"\nmacs = 0.6\nstrength = 1.0\npenalty = \"proximal\"\n\
+                score = \"relative-gamma\"\nmin-channels = 2\ntraining = { epochs = 8, lr = 0.05 }\n";
+    let outcome = place.run("a", &recipe(&format!("{TRAIN}{mask}")));
+    let cut = &outcome.record.stages[1];
+    let gamma = &cut.notes["gamma"];
+    assert_eq!(gamma["masked"], gamma["masked below 0.01"], "{cut:?}");
+    assert_eq!(gamma["masked median"].as_f64(), Some(0.0));
+    assert_eq!(
+        number(cut, "accuracy before the cut"),
+        number(cut, "accuracy after the cut")
+    );
+    assert_eq!(
+        cut.notes["inexact borders"].as_array().map(Vec::len),
+        Some(0)
+    );
+    assert!(cut.figures.accuracy > 0.9, "{cut:?}");
 }
 
 /// A network whose exporter has folded its normalisations gets some to train with, and loses them again.
