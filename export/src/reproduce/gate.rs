@@ -1,6 +1,6 @@
 //! Consensus gating against gates that need not agree, and against channels that nobody has chosen.
 
-use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, recipe};
 
 const EPOCHS: usize = 10;
 
@@ -8,7 +8,7 @@ fn gated(name: &str, polarisation: f64) -> String {
     let stage = format!(
         "[[stage]]\nkind = \"gate\"\nunits = \"channels\"\nkeep = 0.46\n\
          schedule = {{ lambda-act = 100, lambda-pol = {polarisation} }}\n\
-         training = {{ epochs = {EPOCHS}, lr = 0.01 }}\n"
+         training = {{ epochs = {EPOCHS}, lr = 0.01 }}\nfine-tune = {RECOVERY}\n"
     );
     recipe(name, &stage)
 }
@@ -17,8 +17,9 @@ fn gated(name: &str, polarisation: f64) -> String {
 fn random(results: &Results) -> Option<String> {
     let share = results.figures("gated")?.macs as f64 / results.input("gated")?.macs as f64;
     let stage = format!(
-        "[[stage]]\nkind = \"mask\"\nscope = \"inner\"\nscore = \"random\"\nmacs = {share:.4}\n\
-         fine-tune = {{ epochs = {EPOCHS}, lr = 0.01 }}\n"
+        "[[stage]]\nkind = \"train\"\ntraining = {{ epochs = {EPOCHS}, lr = 0.01 }}\n\n\
+         [[stage]]\nkind = \"mask\"\nscope = \"inner\"\nscore = \"random\"\nmacs = {share:.4}\n\
+         fine-tune = {RECOVERY}\n"
     );
     Some(recipe("random channels", &stage))
 }
@@ -34,7 +35,7 @@ pub(super) fn experiment() -> Experiment {
     let arms = vec![
         arm(
             "gated",
-            "gates on inner channels, with polarisation",
+            "gates on inner channels, with polarisation; what is closed goes; training",
             &[],
             |_| Some(gated("gates", 1.0)),
         ),
@@ -43,7 +44,7 @@ pub(super) fn experiment() -> Experiment {
         }),
         arm(
             "random",
-            "random channels cut at once, trained as long",
+            "trained as long, without gates; then as many random channels go",
             &["gated"],
             random,
         ),

@@ -1,14 +1,14 @@
 //! MaskSparsity against a penalty on all channels, and against a mask that knows nothing.
 
-use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, recipe};
 
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.49;
 
-/// Eight epochs that are divided as `how` says, the cut, then four.
+/// Eight epochs that are divided as `how` says, the cut, and what brings accuracy back.
 fn masked(name: &str, how: &str) -> String {
     let stage = format!(
-        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nmin-channels = 4\n{how}fine-tune = {{ epochs = 4, lr = 0.01 }}\n"
+        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nmin-channels = 4\n{how}fine-tune = {RECOVERY}\n"
     );
     recipe(name, &stage)
 }

@@ -115,6 +115,9 @@ impl Experiment {
     }
 }
 
+/// A training that a network of half the size needs to find its feet again, taught by the input.
+const RECOVERY: &str = "{ epochs = 20, lr = 0.05, distill = { teacher = \"input\", temperature = 4.0, weight = 0.5 } }";
+
 /// What every recipe of an experiment begins with: the zoo's ResNet-8 has no normalisation on its shortcuts.
 fn recipe(name: &str, stages: &str) -> String {
     format!(

@@ -267,7 +267,7 @@ mod tests {
     fn small_first_weights_for_large_inputs_learn_as_if_both_were_scaled() {
         use crate::compress::testing::Net;
         use crate::graph::{Data, Graph};
-        use crate::train::tape::{Mode, Program};
+        use crate::train::tape::{Mode, Program, straight_through};
         let mut net = Net::new(5, &[1, 6]);
         let x = net.input();
         let y = net.dense(x, 4);
@@ -296,6 +296,9 @@ mod tests {
                 others: 0.0,
             };
             let mut optimizer = Optimizer::new(rule, decay);
+            // Also where the weights are seen through something.
+            let same = straight_through(|w: &Tensor<f32>| w.clone());
+            program.intercept(weight(&graph), "same", same, &[]);
             optimizer.fit_input(&program, 1.1 * size);
             for step in 0..5u8 {
                 let x = (0..12u8).map(|i| size as f32 * f32::from((i * 7 + step) % 5) / 2.0);

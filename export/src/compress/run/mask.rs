@@ -182,7 +182,7 @@ pub(super) fn run(
     let before = session.accuracy(graph)?;
     let done = cut(graph, &channels, &selection)?;
     let after = session.accuracy(graph)?;
-    session.restate(graph)?;
+    session.restate(graph, stage.fine_tune.as_ref().or(stage.training.as_ref()))?;
     if let Some(fine_tune) = &stage.fine_tune {
         session.train_graph("fine-tune", graph, fine_tune)?;
     }

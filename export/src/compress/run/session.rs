@@ -70,24 +70,11 @@ impl Session<'_> {
     }
 
     fn options(&self, key: &str, t: &Training) -> Options {
-        let Augment {
-            flip,
-            crop,
-            cutout,
-            mixup,
-        } = t.augment;
         let scale = self.epochs_scale;
         let epochs = ((t.epochs as f64 * scale).round() as usize).max(1);
-        let augment = Samples {
-            crop,
-            flip,
-            cutout,
-            cutmix: 0.0,
-            mixup,
-        };
         Options {
             epochs,
-            plan: self.plan(key, t.batch, augment),
+            plan: self.plan(key, t.batch, moved(&t.augment)),
             rate: Rate {
                 base: t.lr,
                 schedule: match &t.schedule {
@@ -202,10 +189,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Computes batch-norm's statistics anew, since those of before a split or cut may be of another network. They stay where
-    /// training samples say that they fit better: a cut that costs nothing has not changed them, and those of a training are of
-    /// augmented samples, which its weights belong to.
-    pub(super) fn restate(&self, graph: &mut Graph) -> Result<(), StageError> {
+    /// Computes batch-norm's statistics anew, since those of before a split or cut may be of another network, on samples as the
+    /// stage's `training` has them. They stay where samples say that they fit better: a cut that costs nothing has not changed
+    /// them.
+    pub(super) fn restate(
+        &self,
+        graph: &mut Graph,
+        training: Option<&Training>,
+    ) -> Result<(), StageError> {
         let mut program = Program::new(graph)?;
         let judges: Vec<usize> = (0..JUDGES.min(self.data.train.len())).collect();
         let samples = self.data.train.select(&judges, self.data.sample_len());
@@ -213,7 +204,8 @@ impl Session<'_> {
             |program: &mut Program<f32>| evaluate(program, self.data, &samples, self.scaling).loss;
         let before = loss(&mut program);
         let (batches, batch) = STATISTICS;
-        let plan = self.plan("statistics", batch, Samples::default());
+        let augment = training.map_or(Samples::default(), |t| moved(&t.augment));
+        let plan = self.plan("statistics", batch, augment);
         reestimate_statistics(&mut program, self.data, &plan, batches);
         if loss(&mut program) < before {
             program.write_back(graph);
@@ -225,6 +217,17 @@ impl Session<'_> {
     pub(super) fn accuracy(&self, graph: &Graph) -> Result<f64, StageError> {
         let mut program = Program::<f32>::new(graph)?;
         Ok(evaluate(&mut program, self.data, &self.data.test, self.scaling).accuracy)
+    }
+}
+
+/// What a recipe has done to samples, for the batches.
+fn moved(augment: &Augment) -> Samples {
+    Samples {
+        crop: augment.crop,
+        flip: augment.flip,
+        cutout: augment.cutout,
+        cutmix: 0.0,
+        mixup: augment.mixup,
     }
 }
 

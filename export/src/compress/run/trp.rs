@@ -152,7 +152,7 @@ pub(super) fn run(
         }
     };
     let after = session.accuracy(graph)?;
-    session.restate(graph)?;
+    session.restate(graph, stage.fine_tune.as_ref().or(stage.training.as_ref()))?;
     let restated = session.accuracy(graph)?;
     if let Some(fine_tune) = &stage.fine_tune {
         session.train_graph("fine-tune", graph, fine_tune)?;

@@ -150,21 +150,24 @@ impl<T: Real> Program<T> {
     }
 
     /// The parameters that meet the input: operands of the steps that read it, or what steps without parameters make of it.
+    /// A parameter that is seen through a function (fake quantisation) is met where its image is.
     pub fn first_parameters(&self) -> Vec<ValueId> {
+        let mut images: BTreeMap<ValueId, ValueId> = BTreeMap::new();
         let mut values = vec![self.input];
         let mut found = Vec::new();
         for step in &self.steps {
-            if !step.inputs.iter().any(|id| values.contains(id)) {
-                continue;
-            }
-            let parameters = step
-                .inputs
-                .iter()
-                .filter(|id| self.parameters.contains_key(id));
-            let known = found.len();
-            found.extend(parameters.copied());
-            if found.len() == known {
-                values.push(step.output);
+            let parameter = |id: &ValueId| match images.get(id) {
+                Some(&of) => Some(of),
+                None => self.parameters.contains_key(id).then_some(*id),
+            };
+            let parameters: Vec<ValueId> = step.inputs.iter().filter_map(parameter).collect();
+            if step.inputs.iter().any(|id| values.contains(id)) {
+                if parameters.is_empty() {
+                    values.push(step.output);
+                }
+                found.extend(parameters);
+            } else if let ([_], [of]) = (&step.inputs[..], &parameters[..]) {
+                images.insert(step.output, *of);
             }
         }
         found

@@ -314,7 +314,7 @@ pub(super) fn run(
     let after = session.accuracy(graph)?;
     if !frozen {
         // Gates were still of each sample: the statistics are of another network.
-        session.restate(graph)?;
+        session.restate(graph, Some(&stage.training))?;
     }
     if let Some(fine_tune) = &stage.fine_tune {
         session.train_graph("fine-tune", graph, fine_tune)?;
