@@ -339,7 +339,10 @@ fn set(file: &mut [u8], at: usize, value: u32) {
 #[test]
 fn forged_codes_do_no_harm() {
     let (mut random, mut ran) = (Random(7), 0);
-    for (name, original) in FIXTURES.iter().filter(|(name, _)| name.starts_with("coded")) {
+    for (name, original) in FIXTURES
+        .iter()
+        .filter(|(name, _)| name.starts_with("coded"))
+    {
         let layers = coded_layers(original);
         assert!(layers.len() > 3, "{name}");
         for [_, span] in layers {
@@ -369,7 +372,10 @@ fn forged_codes_do_no_harm() {
 /// Every way in which a coded layer can contradict itself is refused.
 #[test]
 fn coded_layers_that_contradict_themselves_are_refused() {
-    for (name, original) in FIXTURES.iter().filter(|(name, _)| name.starts_with("coded")) {
+    for (name, original) in FIXTURES
+        .iter()
+        .filter(|(name, _)| name.starts_with("coded"))
+    {
         for [coding, span] in coded_layers(original) {
             let weights = word(original, offset_of!(Header, data)) + word(original, span);
             let (len, first) = (word(original, span + 4), word(original, weights));
@@ -378,17 +384,37 @@ fn coded_layers_that_contradict_themselves_are_refused() {
             let layer = word(original, coding) & 0xffff_0000;
             let forgeries: [(&str, usize, u32); 12] = [
                 ("a layer that does not exist", coding, layer as u32 | 63),
-                ("a coded coded layer", coding, layer as u32 | OpCode::Coded as u32),
-                ("a depthwise layer", coding, layer as u32 | OpCode::DepthwiseI8 as u32),
-                ("an order that is too large", order & !3, word(original, order & !3) as u32 | 0xff_0000),
+                (
+                    "a coded coded layer",
+                    coding,
+                    layer as u32 | OpCode::Coded as u32,
+                ),
+                (
+                    "a depthwise layer",
+                    coding,
+                    layer as u32 | OpCode::DepthwiseI8 as u32,
+                ),
+                (
+                    "an order that is too large",
+                    order & !3,
+                    word(original, order & !3) as u32 | 0xff_0000,
+                ),
                 ("no tile", coding + offset_of!(Coding, tile), 0),
                 ("a tile of five", coding + offset_of!(Coding, tile), 5),
-                ("another tile", coding + offset_of!(Coding, tile), tile as u32 + 4096),
+                (
+                    "another tile",
+                    coding + offset_of!(Coding, tile),
+                    tile as u32 + 4096,
+                ),
                 ("codes before their place", weights, first as u32 - 4),
                 ("codes behind their place", weights, first as u32 + 4),
                 ("codes that end where they begin", span + 4, first as u32),
                 ("codes without their places", span + 4, 0),
-                ("codes outside of the file", span + 4, len as u32 + (1 << 24)),
+                (
+                    "codes outside of the file",
+                    span + 4,
+                    len as u32 + (1 << 24),
+                ),
             ];
             for (what, at, value) in forgeries {
                 let mut file = original.to_vec();

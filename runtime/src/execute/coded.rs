@@ -113,7 +113,15 @@ impl Kernel for Bytes {
         let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
         let zero_point = tile.int8.input_zero_point.get() as i8;
         let residual = residual.map(Residual::from);
-        conv_packed(g, &weights, zero_point, output, io, scratch, residual.as_ref())
+        conv_packed(
+            g,
+            &weights,
+            zero_point,
+            output,
+            io,
+            scratch,
+            residual.as_ref(),
+        )
     }
 
     fn dense(
@@ -123,7 +131,14 @@ impl Kernel for Bytes {
         y: &mut [i8],
         _: &mut [i8],
     ) -> Option<()> {
-        dense_packed(inputs, outputs, &Self::weights(tile)?, Output::from(tile.int8), x, y)
+        dense_packed(
+            inputs,
+            outputs,
+            &Self::weights(tile)?,
+            Output::from(tile.int8),
+            x,
+            y,
+        )
     }
 }
 
@@ -153,7 +168,15 @@ impl<const ADDS: bool> Kernel for Splits<ADDS> {
         let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
         let zero_point = tile.int8.input_zero_point.get() as i8;
         let residual = residual.map(Residual::from);
-        kernels::conv_split::<ADDS>(g, &weights, zero_point, output, io, scratch, residual.as_ref())
+        kernels::conv_split::<ADDS>(
+            g,
+            &weights,
+            zero_point,
+            output,
+            io,
+            scratch,
+            residual.as_ref(),
+        )
     }
 
     fn dense(
@@ -194,7 +217,15 @@ impl Kernel for Quads {
         let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
         let zero_point = tile.int8.input_zero_point.get() as i8;
         let residual = residual.map(Residual::from);
-        quad::conv_quad(g, &weights, zero_point, output, io, scratch, residual.as_ref())
+        quad::conv_quad(
+            g,
+            &weights,
+            zero_point,
+            output,
+            io,
+            scratch,
+            residual.as_ref(),
+        )
     }
 
     fn dense(
@@ -287,7 +318,13 @@ impl Run<'_> {
             let (tile, kernel, results) = tiles.next::<K>(first, count.get(), &p.int8)?;
             let part = of_channels(&g, count);
             if memory.results == 0 {
-                K::conv(&tile, &part, &mut Io::Apart { x, y: &mut *y }, kernel, residual)?;
+                K::conv(
+                    &tile,
+                    &part,
+                    &mut Io::Apart { x, y: &mut *y },
+                    kernel,
+                    residual,
+                )?;
             } else {
                 let whole = results.len() / self.tile * count.get();
                 let results = results.get_mut(..whole)?;
@@ -394,7 +431,11 @@ impl<'t> Tiles<'t> {
         let packed = self.weights.get_mut(..len)?;
         if K::FORM == Form::Helium {
             let block = NonZeroUsize::new(helium::block_len(self.taps)?)?;
-            let constants = bias.as_chunks::<4>().0.iter().zip(multipliers.as_chunks::<4>().0);
+            let constants = bias
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .zip(multipliers.as_chunks::<4>().0);
             let constants = constants.take(channels.div_ceil(4));
             // The last block comes first.
             for (packed, (bias, multipliers)) in parts_mut(packed, block).zip(constants.rev()) {

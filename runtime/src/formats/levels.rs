@@ -66,8 +66,8 @@ struct Codes<'a> {
     rest: Iter<'a, [u8; 2]>,
     /// The next bits, the first one uppermost; zeros behind the last one that was read.
     window: u32,
-    /// How many bits more than [`MAX_BITS`] are in the window.
-    spare: i32,
+    /// How many of [`MAX_BITS`] are missing in the window; below zero if it has more.
+    missing: i32,
 }
 
 impl<'a> Codes<'a> {
@@ -75,25 +75,55 @@ impl<'a> Codes<'a> {
         Codes {
             rest: bytes.as_chunks().0.iter(),
             window: 0,
-            spare: -(MAX_BITS as i32),
+            missing: MAX_BITS as i32,
         }
     }
 
-    /// Sees to it that the window has a whole code. It lacks 16 bits at most.
+    /// Sees to it that the window has a whole code. No more than [`MAX_BITS`] are missing.
     #[inline(always)]
     fn refill(&mut self) {
-        if self.spare < 0 {
-            let next = self.rest.next().map_or(0, |b| u16::from_be_bytes(*b));
-            self.window |= u32::from(next).wrapping_shl(self.spare.wrapping_neg() as u32);
-            self.spare = self.spare.wrapping_add(16);
+        if self.missing > 0 {
+            if let Some(next) = self.rest.next() {
+                let next = u32::from(u16::from_be_bytes(*next));
+                self.window |= next.unbounded_shl(self.missing as u32);
+            }
+            self.missing = self.missing.wrapping_sub(16);
         }
     }
 
     /// `bits` of the window are read.
     #[inline(always)]
     fn skip(&mut self, bits: u32) {
-        self.window = self.window.wrapping_shl(bits);
-        self.spare = self.spare.wrapping_sub(bits as i32);
+        self.window = self.window.unbounded_shl(bits);
+        self.missing = self.missing.wrapping_add(bits as i32);
+    }
+
+    /// What the next eight bits begin with.
+    #[inline(always)]
+    fn entry(&self, table: &Table) -> u32 {
+        table[(self.window >> 24) as usize]
+    }
+
+    /// Two weights, if the next eight bits are enough for both.
+    #[inline(always)]
+    fn both(&mut self, entry: u32) -> Option<u16> {
+        let bits = entry >> 28;
+        if bits == 0 {
+            return None;
+        }
+        self.skip(bits);
+        Some(entry as u16)
+    }
+
+    /// One weight.
+    #[inline(always)]
+    fn one(&mut self, entry: u32, order: u32) -> i32 {
+        let bits = (entry >> 24) & 15;
+        if bits == 0 {
+            return self.long(order);
+        }
+        self.skip(bits);
+        first(entry)
     }
 
     /// One weight, however long its code is.
@@ -101,9 +131,19 @@ impl<'a> Codes<'a> {
     fn long(&mut self, order: u32) -> i32 {
         let zeros = self.window.leading_zeros().min(7);
         let digits = zeros.wrapping_add(1).wrapping_add(order);
-        let code = self.window.wrapping_shl(zeros).wrapping_shr(32 - digits);
+        let code = self.window.unbounded_shl(zeros).unbounded_shr(32 - digits);
         self.skip(zeros.wrapping_add(digits).min(MAX_BITS));
         signed(code.wrapping_sub(1 << order))
+    }
+
+    /// Two weights, one by one.
+    #[inline(always)]
+    fn pair(&mut self, table: &Table, order: u32, mask: i32) -> u16 {
+        self.refill();
+        let first = self.one(self.entry(table), order);
+        self.refill();
+        let second = self.one(self.entry(table), order);
+        join(first, second, mask)
     }
 }
 
@@ -131,29 +171,24 @@ impl<'a> Levels<'a> {
         // A copy stays in registers.
         let mut codes = self.codes.clone();
         let (table, order, mask) = (self.table, self.order, self.mask);
-        for pair in out {
+        let (fours, rest) = out.as_chunks_mut::<2>();
+        for [first, second] in fours {
             codes.refill();
-            let entry = table[(codes.window >> 24) as usize];
-            let both = entry >> 28;
-            if both != 0 {
-                codes.skip(both);
-                *pair = entry as u16;
-                continue;
-            }
-            let mut halves = [0; 2];
-            for half in &mut halves {
+            *first = match codes.both(codes.entry(table)) {
+                Some(pair) => pair,
+                None => codes.pair(table, order, mask),
+            };
+            // Behind a pair of eight bits there are eight left at least: if they are not enough, `pair` gets more.
+            if codes.missing > 8 {
                 codes.refill();
-                let entry = table[(codes.window >> 24) as usize];
-                let bits = (entry >> 24) & 15;
-                *half = if bits != 0 {
-                    codes.skip(bits);
-                    first(entry)
-                } else {
-                    codes.long(order)
-                };
             }
-            let [first, second] = halves;
-            *pair = join(first, second, mask);
+            *second = match codes.both(codes.entry(table)) {
+                Some(pair) => pair,
+                None => codes.pair(table, order, mask),
+            };
+        }
+        for pair in rest {
+            *pair = codes.pair(table, order, mask);
         }
         self.codes = codes;
     }
@@ -172,8 +207,10 @@ fn fill(table: &mut Table, order: u32, mask: i32) {
     // Codes with this many zeros in front are the numbers from 2⁷⁻ᶻ to 2⁸⁻ᶻ, in their order.
     for zeros in 0..4u32 {
         let bits = 2 * zeros + 1 + order;
-        let (Some(free), Some(entries)) = (8u32.checked_sub(bits), table.get_mut(128 >> zeros..256 >> zeros))
-        else {
+        let (Some(free), Some(entries)) = (
+            8u32.checked_sub(bits),
+            table.get_mut(128 >> zeros..256 >> zeros),
+        ) else {
             break;
         };
         let same = NonZeroUsize::MIN.saturating_add((1 << free) - 1);
@@ -249,7 +286,11 @@ mod tests {
                 let [a, b] = decoded(&bytes, k, Pair::Bytes, 1)[0].to_le_bytes();
                 assert_eq!([a as i8, b as i8], [q, -q], "order {k}");
                 let sum = decoded(&bytes, k, Pair::Sum, 1)[0] as i16;
-                assert_eq!(i32::from(sum), i32::from(q) - 256 * i32::from(q), "order {k}");
+                assert_eq!(
+                    i32::from(sum),
+                    i32::from(q) - 256 * i32::from(q),
+                    "order {k}"
+                );
             }
         }
     }
@@ -263,7 +304,11 @@ mod tests {
             for (bits, entry) in (0u8..=255).zip(table) {
                 let mut reader = BitReader::new(core::slice::from_ref(&bits));
                 let one = reader.signed(k);
-                assert_eq!((entry >> 24) & 15 != 0, one.is_some(), "order {k}: {bits:08b}");
+                assert_eq!(
+                    (entry >> 24) & 15 != 0,
+                    one.is_some(),
+                    "order {k}: {bits:08b}"
+                );
                 let two = one.and_then(|_| reader.signed(k));
                 assert_eq!(entry >> 28 != 0, two.is_some(), "order {k}: {bits:08b}");
                 if let (Some(a), Some(b)) = (one, two) {

@@ -88,9 +88,18 @@ impl Source {
                     let (weights, tail) = rest.split_at_checked(rest.len().checked_sub(words)?)?;
                     blocks.push(wide(weights));
                     let word = |w: &[i8; 4]| w.map(|b| b as u8);
-                    bias.extend(head.as_chunks().0.iter().map(|w| i32::from_le_bytes(word(w))));
-                    multipliers
-                        .extend(tail.as_chunks().0.iter().map(|w| f32::from_le_bytes(word(w))));
+                    bias.extend(
+                        head.as_chunks()
+                            .0
+                            .iter()
+                            .map(|w| i32::from_le_bytes(word(w))),
+                    );
+                    multipliers.extend(
+                        tail.as_chunks()
+                            .0
+                            .iter()
+                            .map(|w| f32::from_le_bytes(word(w))),
+                    );
                 }
                 blocks
             }

@@ -1,7 +1,7 @@
 //! Int8 layers whose weights are entropy-coded in the plan and decoded, tile by tile, when they run.
 //!
 //! It is decided last, when everything else is: where the arena has room beside what a layer reads and writes anyway, its
-//! tile (the output channels that are decoded at a time) may be large, and the arena stays as it is.
+//! tile (the output channels that are decoded at a time) may be large.
 
 mod cost;
 mod encode;
@@ -32,12 +32,15 @@ pub enum StoredWeights {
     /// Entropy-coded, in every layer whose codes take fewer bytes.
     Coded,
     /// Entropy-coded in the layers that save most for their instructions, as long as all together cost no more than 35 % more
-    /// instructions an inference and no byte of arena. None where the target's instructions were not measured.
+    /// instructions an inference and 25 % more arena. None where decoding was not measured.
     Auto,
 }
 
 /// Share of a plan's instructions that [`StoredWeights::Auto`] may add.
 pub const AUTO_SHARE: f64 = 0.35;
+
+/// Share of a plan's arena that [`StoredWeights::Auto`] may add, and within which tiles are as large as they can be.
+pub const ARENA_SHARE: f64 = 0.25;
 
 /// How a layer's weights are coded.
 #[derive(Clone, Debug)]
@@ -120,7 +123,13 @@ impl Report {
 
     /// Bytes of all plain weights, and of all weights as they are in the plan.
     pub fn bytes(&self) -> [u64; 2] {
-        let stored = |l: &LayerReport| if l.coded { l.coded_bytes } else { l.plain_bytes };
+        let stored = |l: &LayerReport| {
+            if l.coded {
+                l.coded_bytes
+            } else {
+                l.plain_bytes
+            }
+        };
         [
             self.layers.iter().map(|l| l.plain_bytes).sum(),
             self.layers.iter().map(stored).sum(),
@@ -179,6 +188,7 @@ pub(super) fn code(
         return Ok((planned, None));
     }
     let plain_arena_len = planned.placement.arena_len;
+    let arena_limit = arena_limit(&planned, options);
     let mut candidates = candidates(&planned, options)?;
     if options.weights == StoredWeights::Coded {
         for candidate in &mut candidates {
@@ -187,7 +197,7 @@ pub(super) fn code(
     } else {
         let steps = emit::emit(planned.clone())?.steps;
         let plain = super::cost::costs(options.target).and_then(|c| c.inference(&steps));
-        choose(&mut candidates, plain.unwrap_or(0), &planned);
+        choose(&mut candidates, plain.unwrap_or(0), &planned, options);
     }
     let plain_layers = std::mem::take(&mut planned.layers.layers);
     loop {
@@ -206,7 +216,7 @@ pub(super) fn code(
         }
         planned.place();
         let arena_len = planned.placement.arena_len;
-        if options.weights == StoredWeights::Coded || arena_len <= plain_arena_len {
+        if options.weights == StoredWeights::Coded || arena_len <= arena_limit {
             break;
         }
         // What was a step in place may be in the way now: the layer that takes most goes back.
@@ -230,6 +240,15 @@ pub(super) fn code(
         plain_arena_len,
     };
     Ok((planned, Some(report)))
+}
+
+/// Bytes of arena for which tiles are made to fit: a quarter more than with plain weights, if nobody wants less.
+fn arena_limit(plain: &Planned, options: &CompileOptions) -> usize {
+    let arena_len = plain.placement.arena_len;
+    let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
+    options
+        .arena_limit
+        .map_or(more, |limit| limit.max(arena_len))
 }
 
 /// Gives `layer` its codes instead of its weights.
@@ -272,22 +291,30 @@ fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candida
         let Some(source) = Source::new(layer, shape) else {
             continue;
         };
-        // Together with the layer's own memory this may be in use at its step.
         let taken = in_use.get(t).copied().unwrap_or(0);
-        let mut room = (planned.placement.arena_len + layer.needs.scratch).saturating_sub(taken);
+        let mut room = (arena_limit(planned, options) + layer.needs.scratch).saturating_sub(taken);
         if planned.in_place(node) {
             room = room.saturating_sub(facts.value(node.output).len());
         }
-        let mut tile = source.shape.channels.next_multiple_of(4);
-        let mut memory = memory_of(node, layer, &source, tile)?;
-        while memory > room && tile > 4 {
-            tile = (tile / 2).next_multiple_of(4);
-            memory = memory_of(node, layer, &source, tile)?;
+        // Fewer channels take less for their weights, but more for their results.
+        let blocks = source.shape.channels.div_ceil(4);
+        let mut best: Option<(usize, usize)> = None;
+        for tiles in 1..=blocks {
+            let tile = blocks.div_ceil(tiles) * 4;
+            let memory = memory_of(node, layer, &source, tile)?;
+            if best.is_none_or(|(_, least)| memory < least) {
+                best = Some((tile, memory));
+            }
+            if memory <= room {
+                break;
+            }
         }
-        let weights = node.inputs[1];
-        let shares = |(w, code, _): &&mut (ValueId, OpCode, Candidate)| {
-            *w == weights && *code == layer.code
+        let Some((tile, memory)) = best else {
+            continue;
         };
+        let weights = node.inputs[1];
+        let shares =
+            |(w, code, _): &&mut (ValueId, OpCode, Candidate)| *w == weights && *code == layer.code;
         match found.iter_mut().find(shares) {
             Some((_, _, candidate)) => {
                 candidate.nodes.push(t);
@@ -327,8 +354,8 @@ fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candida
 }
 
 /// Chooses the candidates that save most for their instructions, within the share and the arena.
-fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned) {
-    let arena_len = planned.placement.arena_len;
+fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, options: &CompileOptions) {
+    let arena_len = arena_limit(planned, options);
     let mut budget = (plain as f64 * AUTO_SHARE) as u64;
     let in_use = memory::live(&planned.storage.buffers, planned.arranged.graph.nodes.len());
     let fits = |c: &Candidate| {
@@ -338,7 +365,10 @@ fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned) {
             taken + c.memory <= arena_len + own
         })
     };
-    let extra = |c: &Candidate| c.total().map(|[plain, coded]| coded.saturating_sub(plain).max(1));
+    let extra = |c: &Candidate| {
+        c.total()
+            .map(|[plain, coded]| coded.saturating_sub(plain).max(1))
+    };
     let mut order: Vec<&mut Candidate> = candidates.iter_mut().filter(|c| c.saved() > 0).collect();
     let worth = |c: &Candidate| extra(c).map_or(0.0, |extra| c.saved() as f64 / extra as f64);
     order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
