@@ -26,7 +26,7 @@ impl Memory {
     pub const TABLE: usize = size_of::<Table>();
 
     /// All bytes; `None` when the number does not fit.
-    pub fn len(&self) -> Option<usize> {
+    pub fn bytes(&self) -> Option<usize> {
         let parts = [self.weights, self.kernel, self.results];
         parts.into_iter().try_fold(Self::TABLE, usize::checked_add)
     }

@@ -108,7 +108,7 @@ impl<'p> Step<'p> {
         };
         let tile = self.tiles(limits, coding, &constants)?;
         let memory = Memory::conv(self.form(), &geometry, adds, tile);
-        self.scratch(limits, p.scratch, memory.and_then(|m| m.len()))
+        self.scratch(limits, p.scratch, memory.and_then(|m| m.bytes()))
     }
 
     fn coded_dense(
@@ -130,7 +130,7 @@ impl<'p> Step<'p> {
         };
         let tile = self.tiles(limits, coding, &constants)?;
         let memory = Memory::dense(self.form(), taps as usize, channels as usize, tile);
-        self.scratch(limits, p.scratch, memory.and_then(|m| m.len()))
+        self.scratch(limits, p.scratch, memory.and_then(|m| m.bytes()))
     }
 
     /// A coded layer's constants. Where each tile's codes begin and end is inside of the weights, and there is a bit at least
