@@ -1,5 +1,7 @@
 //! Running one step: from its record to its kernel.
 
+mod coded;
+
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::helium::{self, Helium};
@@ -141,6 +143,7 @@ pub(crate) fn execute<const OPS: u64>(
         O::Quantize if linked(O::Quantize) => quantize(step, arena),
         O::Dequantize if linked(O::Dequantize) => dequantize(step, arena),
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
+        O::Coded if linked(O::Coded) => coded::layer::<OPS>(step, data, arena),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First bytes of every plan.
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 /// Format version written and read by this crate.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Most dimensions a tensor may have.
 pub const MAX_RANK: usize = 6;
 /// Alignment of the arena and of packed weights within the file.
@@ -77,7 +77,7 @@ record! {
         core_len: U32,
         /// Target features the plan needs; a bit that the runtime does not know is refused. None are defined yet.
         features: U32,
-        /// Set of [`OpCode`] bits that the steps use.
+        /// Set of [`OpCode`] bits that the steps use, those of coded layers included.
         op_set: U64,
         /// Bytes of arena: inputs, outputs and all intermediate tensors.
         arena_len: U32,
@@ -204,6 +204,22 @@ record! {
 }
 
 record! {
+    /// Begins the parameters of a layer whose weights are entropy-coded; those of its operator follow. Its weights are then
+    /// `u32[tiles]`, where each tile's codes begin (in bytes from the first of these numbers), and the codes of all tiles, one
+    /// behind the other, an even number of bytes each: the weights of a tile, packed as the operator says, two of them for each
+    /// 16 bits (see [`crate::formats::levels`]). Biases and multipliers are never among them. The scratch has the length that
+    /// [`crate::kernels::coded`] says.
+    Coding {
+        /// [`OpCode`] of the layer: an int8 convolution of one group or fully connected layer, with bytes as weights.
+        layer: U16,
+        /// Order of the exp-Golomb codes, at most [`crate::formats::levels::MAX_ORDER`].
+        order: U16,
+        /// Output channels of a tile, a multiple of four; the last one may have fewer.
+        tile: U32,
+    }
+}
+
+record! {
     /// A second operand added to a layer's int8 results: `requantize(result·factor + b·factor_b + offset)`. That operand
     /// lies where the step writes.
     Residual {
@@ -227,6 +243,36 @@ record! {
         conv: ConvI8,
         /// The addition.
         residual: Residual,
+    }
+}
+
+record! {
+    /// [`ConvI8`] with coded weights.
+    CodedConvI8 {
+        /// How they are coded.
+        coding: Coding,
+        /// The layer.
+        layer: ConvI8,
+    }
+}
+
+record! {
+    /// [`ConvAddI8`] with coded weights.
+    CodedConvAddI8 {
+        /// How they are coded.
+        coding: Coding,
+        /// The layer.
+        layer: ConvAddI8,
+    }
+}
+
+record! {
+    /// [`FullyConnectedI8`] with coded weights.
+    CodedFullyConnectedI8 {
+        /// How they are coded.
+        coding: Coding,
+        /// The layer.
+        layer: FullyConnectedI8,
     }
 }
 
@@ -601,6 +647,8 @@ op_codes! {
     DepthwiseI8Helium = 47, "depthwise int8, Helium weights";
     /// [`Blocks`]: blocks at their distances in the input to the output, a slice of a tensor.
     Take = 49, "take";
+    /// [`Coding`]: a layer with entropy-coded weights. Sets of operators have both this one and the layer's.
+    Coded = 50, "coded layer";
 }
 
 impl OpCode {

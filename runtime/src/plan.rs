@@ -173,14 +173,14 @@ impl<'p> Plan<'p> {
     fn check_steps<const OPS: u64>(&self) -> Result<(), PlanError> {
         let limits = Limits {
             arena: self.arena_len(),
-            data: self.data.len(),
+            data: self.data,
         };
         let (mut rest, mut ops) = (self.steps, 0);
         for index in 0..self.header.step_count.get() {
             let at = |error| PlanError::Step { index, error };
             let (step, tail) = split_step(rest).map_err(at)?;
             step.check::<OPS>(&limits).map_err(at)?;
-            ops |= step.code.bit();
+            ops |= step.op_set();
             rest = tail;
         }
         if !rest.is_empty() || ops != self.header.op_set.get() {

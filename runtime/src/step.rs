@@ -1,5 +1,7 @@
 //! One step of a plan, and the checks that make it safe to run.
 
+mod coded;
+
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::Geometry;
@@ -18,9 +20,9 @@ pub(crate) struct Step<'p> {
 }
 
 /// What a step may refer to, in bytes.
-pub(crate) struct Limits {
+pub(crate) struct Limits<'p> {
     pub(crate) arena: usize,
-    pub(crate) data: usize,
+    pub(crate) data: &'p [u8],
 }
 
 type Check = Result<(), StepError>;
@@ -48,6 +50,15 @@ impl<'p> Step<'p> {
         &self,
     ) -> Result<&'p T, StepError> {
         self.parameters().ok_or(StepError::Size)
+    }
+
+    /// The operators that it takes to run this step.
+    pub(crate) fn op_set(&self) -> u64 {
+        let layer = match self.code {
+            OpCode::Coded => self.coded().map_or(0, |(_, layer)| layer.code.bit()),
+            _ => 0,
+        };
+        self.code.bit() | layer
     }
 
     /// Multiply-accumulates, padding counted: every weight is used once for each output pixel or row.
@@ -109,6 +120,7 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::FullyConnectedF32>();
                 p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, 4))
             }
+            O::Coded => self.coded_macs(),
             _ => None,
         };
         macs.unwrap_or(0)
@@ -117,7 +129,7 @@ impl<'p> Step<'p> {
     /// Everything the kernels rely on.
     ///
     /// Operators outside `OPS` are refused, and the checks of their records are dead code to the linker.
-    pub(crate) fn check<const OPS: u64>(&self, limits: &Limits) -> Check {
+    pub(crate) fn check<const OPS: u64>(&self, limits: &Limits<'_>) -> Check {
         use OpCode as O;
         if OPS & self.code.bit() == 0 {
             return Err(StepError::NotLinked);
@@ -251,6 +263,8 @@ impl<'p> Step<'p> {
             self.record::<format::Nothing>()?;
             self.operands(limits, 1, 1, Sharing::Whole)?;
             self.same_length()
+        } else if self.is::<OPS>(&[O::Coded]) {
+            self.coded_layer::<OPS>(limits)
         } else {
             Err(StepError::UnknownOperator(self.code as u16))
         }
@@ -265,7 +279,7 @@ impl<'p> Step<'p> {
 
     fn operands(
         &self,
-        limits: &Limits,
+        limits: &Limits<'_>,
         input_size: usize,
         output_size: usize,
         sharing: Sharing,
@@ -285,7 +299,7 @@ impl<'p> Step<'p> {
     }
 
     /// An int8 convolution, with or without a residual in its output.
-    fn conv_i8(&self, limits: &Limits, p: &format::ConvI8, adds: bool) -> Check {
+    fn conv_i8(&self, limits: &Limits<'_>, p: &format::ConvI8, adds: bool) -> Check {
         self.conv(&p.window, p.groups.get(), 1)?;
         int8(&p.int8)?;
         let channels = p.window.output[2].get();
@@ -340,7 +354,7 @@ impl<'p> Step<'p> {
     }
 
     /// Packed weights of `[taps, channels]`, biases and multipliers.
-    fn packed(&self, limits: &Limits, [taps, channels]: [u32; 2], spans: [Span; 3]) -> Check {
+    fn packed(&self, limits: &Limits<'_>, [taps, channels]: [u32; 2], spans: [Span; 3]) -> Check {
         let [weights, bias, multipliers] = spans;
         if self.form() == Form::Helium {
             let len = helium::layer_len(taps as usize, channels as usize);
@@ -366,20 +380,11 @@ impl<'p> Step<'p> {
     }
 
     fn form(&self) -> Form {
-        use OpCode as O;
-        match self.code {
-            O::ConvI8Split | O::ConvAddI8Split | O::FullyConnectedI8Split => Form::Split,
-            O::ConvI8Quad | O::ConvAddI8Quad | O::FullyConnectedI8Quad => Form::Quad,
-            O::ConvI8Helium
-            | O::ConvAddI8Helium
-            | O::FullyConnectedI8Helium
-            | O::DepthwiseI8Helium => Form::Helium,
-            _ => Form::Plain,
-        }
+        Form::of(self.code)
     }
 
     /// Working memory: of the length needed, and apart from input and output.
-    fn scratch(&self, limits: &Limits, span: Span, needed: Option<usize>) -> Check {
+    fn scratch(&self, limits: &Limits<'_>, span: Span, needed: Option<usize>) -> Check {
         if needed != Some(span.len.get() as usize) {
             return Err(StepError::Scratch);
         }
@@ -441,7 +446,7 @@ impl<'p> Step<'p> {
         length(self.output, product(&[*rows, *output])?, size)
     }
 
-    fn second(&self, limits: &Limits, b: &Operand, size: usize) -> Check {
+    fn second(&self, limits: &Limits<'_>, b: &Operand, size: usize) -> Check {
         self.same_length()?;
         match b.constant.get() {
             0 => {
@@ -461,7 +466,7 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
-    fn pool(&self, limits: &Limits, size: usize) -> Check {
+    fn pool(&self, limits: &Limits<'_>, size: usize) -> Check {
         let p = self.record::<format::Pool>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
         self.window(&p.window, size as u32)?;
@@ -476,7 +481,7 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
-    fn softmax(&self, limits: &Limits, row: u32, size: usize) -> Check {
+    fn softmax(&self, limits: &Limits<'_>, row: u32, size: usize) -> Check {
         self.operands(limits, size, size, Sharing::Whole)?;
         self.same_length()?;
         let row = times(row, size as u32)?;
@@ -486,7 +491,7 @@ impl<'p> Step<'p> {
         Ok(())
     }
 
-    fn transpose(&self, limits: &Limits, size: usize) -> Check {
+    fn transpose(&self, limits: &Limits<'_>, size: usize) -> Check {
         let p = self.record::<format::Transpose>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
         self.same_length()?;
@@ -505,7 +510,7 @@ impl<'p> Step<'p> {
         }
     }
 
-    fn pad(&self, limits: &Limits, size: usize) -> Check {
+    fn pad(&self, limits: &Limits<'_>, size: usize) -> Check {
         let p = self.record::<format::Pad>()?;
         self.operands(limits, size, size, Sharing::Nothing)?;
         length(self.input, product(&p.dims)?, size as u32)?;
@@ -517,7 +522,7 @@ impl<'p> Step<'p> {
     }
 
     /// Blocks that are back to back in `dense` and at their distances in `spread`.
-    fn blocks(&self, limits: &Limits, dense: Span, spread: Span) -> Check {
+    fn blocks(&self, limits: &Limits<'_>, dense: Span, spread: Span) -> Check {
         let p = self.record::<format::Blocks>()?;
         self.operands(limits, 1, 1, Sharing::Nothing)?;
         let [block, stride, offset] = [p.block, p.stride, p.offset].map(|v| v.get());
@@ -530,14 +535,14 @@ impl<'p> Step<'p> {
     }
 }
 
-impl Limits {
+impl Limits<'_> {
     fn arena(&self, span: Span, size: usize) -> Check {
         inside(span, self.arena, size, StepError::OutsideArena)
     }
 
     /// `span` holds `count` elements of `size` bytes in the data section.
     fn constant(&self, span: Span, count: u32, size: u32) -> Check {
-        inside(span, self.data, size as usize, StepError::OutsideData)?;
+        inside(span, self.data.len(), size as usize, StepError::OutsideData)?;
         length(span, count, size)
     }
 }

@@ -4,12 +4,14 @@
 //! checksum. Whoever writes a plan on purpose gives it a good checksum, so the other tests do the same and then run
 //! whatever still parses: bounds, overlaps and parameters are all that is left to stop it.
 
-use kinglet::format::{CRC, CRC_START, Header, IoRecord, Span, StepHeader};
+use kinglet::format::{
+    CRC, CRC_START, Coding, ConvI8, FullyConnectedI8, Header, IoRecord, OpCode, Span, StepHeader,
+};
 use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 6] = [
+const FIXTURES: [(&str, &[u8]); 9] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     (
         "int8 patches",
@@ -22,6 +24,15 @@ const FIXTURES: [(&str, &[u8]); 6] = [
         include_bytes!("fixtures/int8_helium.kinglet"),
     ),
     ("float", include_bytes!("fixtures/float.kinglet")),
+    ("coded", include_bytes!("fixtures/coded.kinglet")),
+    (
+        "coded split",
+        include_bytes!("fixtures/coded_split.kinglet"),
+    ),
+    (
+        "coded helium",
+        include_bytes!("fixtures/coded_helium.kinglet"),
+    ),
 ];
 
 /// Larger arenas are checked, but not run: that would test the allocator.
@@ -289,11 +300,134 @@ fn random_weights_and_tables_do_no_harm() {
             *byte = random.bits() as u8;
         }
     });
+    // Of the nine fixtures three have coded weights, which begin with the places of their codes.
     assert_eq!(
         (refused, too_large, ran),
-        (0, 0, 300),
+        (99, 0, 201),
         "any weights are weights"
     );
+}
+
+/// Layers with coded weights: the offset of each one's [`Coding`] and that of its weights' span in the file.
+fn coded_layers(file: &[u8]) -> Vec<[usize; 2]> {
+    let mut at = word(file, offset_of!(Header, steps));
+    let mut found = Vec::new();
+    for _ in 0..word(file, offset_of!(Header, step_count)) {
+        let code = word(file, at + offset_of!(StepHeader, code)) & 0xffff;
+        if code == OpCode::Coded as usize {
+            let coding = at + size_of::<StepHeader>();
+            let layer = match OpCode::from_code((word(file, coding) & 0xffff) as u16) {
+                Some(
+                    OpCode::FullyConnectedI8
+                    | OpCode::FullyConnectedI8Split
+                    | OpCode::FullyConnectedI8Quad
+                    | OpCode::FullyConnectedI8Helium,
+                ) => offset_of!(FullyConnectedI8, weights),
+                _ => offset_of!(ConvI8, weights),
+            };
+            found.push([coding, coding + size_of::<Coding>() + layer]);
+        }
+        at += word(file, at + offset_of!(StepHeader, size)) & 0xffff;
+    }
+    found
+}
+
+fn set(file: &mut [u8], at: usize, value: u32) {
+    file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+#[test]
+fn forged_codes_do_no_harm() {
+    let (mut random, mut ran) = (Random(7), 0);
+    for (name, original) in FIXTURES
+        .iter()
+        .filter(|(name, _)| name.starts_with("coded"))
+    {
+        let layers = coded_layers(original);
+        assert!(layers.len() > 3, "{name}");
+        for [_, span] in layers {
+            let data = word(original, offset_of!(Header, data));
+            let weights = data + word(original, span);
+            let len = word(original, span + 4);
+            let codes = weights + word(original, weights)..weights + len;
+            for _ in 0..20 {
+                let mut file = original.to_vec();
+                for byte in &mut file[codes.clone()] {
+                    *byte = random.bits() as u8;
+                }
+                mend_checksum(&mut file);
+                ran += usize::from(try_out(&file) == Fate::Ran);
+            }
+            for byte in [0, 0xff] {
+                let mut file = original.to_vec();
+                file[codes.clone()].fill(byte);
+                mend_checksum(&mut file);
+                assert_eq!(try_out(&file), Fate::Ran, "{name}: any codes are codes");
+            }
+        }
+    }
+    assert!(ran > 100, "{ran}");
+}
+
+/// Every way in which a coded layer can contradict itself is refused.
+#[test]
+fn coded_layers_that_contradict_themselves_are_refused() {
+    for (name, original) in FIXTURES
+        .iter()
+        .filter(|(name, _)| name.starts_with("coded"))
+    {
+        for [coding, span] in coded_layers(original) {
+            let weights = word(original, offset_of!(Header, data)) + word(original, span);
+            let (len, first) = (word(original, span + 4), word(original, weights));
+            let tile = word(original, coding + offset_of!(Coding, tile));
+            let order = coding + offset_of!(Coding, order);
+            let layer = word(original, coding) & 0xffff_0000;
+            let forgeries: [(&str, usize, u32); 12] = [
+                ("a layer that does not exist", coding, layer as u32 | 63),
+                (
+                    "a coded coded layer",
+                    coding,
+                    layer as u32 | OpCode::Coded as u32,
+                ),
+                (
+                    "a depthwise layer",
+                    coding,
+                    layer as u32 | OpCode::DepthwiseI8 as u32,
+                ),
+                (
+                    "an order that is too large",
+                    order & !3,
+                    word(original, order & !3) as u32 | 0xff_0000,
+                ),
+                ("no tile", coding + offset_of!(Coding, tile), 0),
+                ("a tile of five", coding + offset_of!(Coding, tile), 5),
+                (
+                    "another tile",
+                    coding + offset_of!(Coding, tile),
+                    tile as u32 + 4096,
+                ),
+                ("codes before their place", weights, first as u32 - 4),
+                ("codes behind their place", weights, first as u32 + 4),
+                ("codes that end where they begin", span + 4, first as u32),
+                ("codes without their places", span + 4, 0),
+                (
+                    "codes outside of the file",
+                    span + 4,
+                    len as u32 + (1 << 24),
+                ),
+            ];
+            for (what, at, value) in forgeries {
+                let mut file = original.to_vec();
+                set(&mut file, at, value);
+                // A tile larger than all channels stands for all of them.
+                if file == *original || what == "another tile" && first == 4 {
+                    continue;
+                }
+                mend_checksum(&mut file);
+                assert_eq!(try_out(&file), Fate::Refused, "{name}: {what}");
+            }
+        }
+    }
 }
 
 /// Steps and tensors moved about in the arena: overlapping, outside, misaligned.

@@ -1,7 +1,7 @@
 //! The plan files that the runtime's own tests damage are those that the compiler makes today.
 
 use kinglet::{OpCode, Plan};
-use kinglet_export::compile::{CompileOptions, Kernels, Target, Tiling, compile};
+use kinglet_export::compile::{CompileOptions, Kernels, StoredWeights, Target, Tiling, compile};
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
 use kinglet_tests::networks::everything;
@@ -10,26 +10,76 @@ use std::path::Path;
 /// Set it to write the files anew.
 const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 
-/// A network, and what to compile it for.
-type Fixture = (&'static str, fn() -> Graph, Target);
+/// A network, what to compile it for, and how its weights are stored.
+type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 6] = [
-    ("int8.kinglet", || everything(true), Target::Host),
+const FIXTURES: [Fixture; 9] = [
+    (
+        "int8.kinglet",
+        || everything(true),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
     (
         "int8_patches.kinglet",
         || unsplit(everything(true)),
         Target::CortexM4f,
+        StoredWeights::Plain,
     ),
-    ("int8_split.kinglet", || everything(true), Target::CortexM4f),
-    ("int8_quad.kinglet", || everything(true), Target::CortexM0),
+    (
+        "int8_split.kinglet",
+        || everything(true),
+        Target::CortexM4f,
+        StoredWeights::Plain,
+    ),
+    (
+        "int8_quad.kinglet",
+        || everything(true),
+        Target::CortexM0,
+        StoredWeights::Plain,
+    ),
     (
         "int8_helium.kinglet",
         || everything(true),
         Target::CortexM55,
+        StoredWeights::Plain,
     ),
-    ("float.kinglet", || everything(false), Target::Host),
+    (
+        "float.kinglet",
+        || everything(false),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
+    (
+        "coded.kinglet",
+        || small(everything(true)),
+        Target::Host,
+        StoredWeights::Coded,
+    ),
+    (
+        "coded_split.kinglet",
+        || small(everything(true)),
+        Target::CortexM4f,
+        StoredWeights::Coded,
+    ),
+    (
+        "coded_helium.kinglet",
+        || small(everything(true)),
+        Target::CortexM55,
+        StoredWeights::Coded,
+    ),
 ];
+
+/// With weights whose codes are short.
+fn small(mut graph: Graph) -> Graph {
+    for value in &mut graph.values {
+        if let Some(Data::I8(weights)) = &mut value.data {
+            weights.iter_mut().for_each(|w| *w /= 32);
+        }
+    }
+    graph
+}
 
 /// With weights of which two do not fit into 16 bits, so that convolutions keep them plain.
 fn unsplit(mut graph: Graph) -> Graph {
@@ -48,7 +98,7 @@ fn unsplit(mut graph: Graph) -> Graph {
 #[test]
 fn the_fixtures_are_what_the_compiler_makes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures");
-    for (name, graph, target) in FIXTURES {
+    for (name, graph, target, weights) in FIXTURES {
         let options = CompileOptions {
             strip: true,
             tiling: Tiling::Off,
@@ -56,6 +106,7 @@ fn the_fixtures_are_what_the_compiler_makes() {
             kernels: Kernels::Packed,
             target,
             keep_dead_channels: true,
+            weights,
         };
         let made = compile(&graph(), &options).unwrap().file;
         assert!(made.len() < 30_000, "{name} is small: {}", made.len());
@@ -76,11 +127,12 @@ fn the_fixtures_are_what_the_compiler_makes() {
 #[test]
 fn the_fixtures_use_nearly_every_operator() {
     let mut unused: Vec<OpCode> = OpCode::ALL.to_vec();
-    for (_, graph, target) in FIXTURES {
+    for (_, graph, target, weights) in FIXTURES {
         let options = CompileOptions {
             target,
             keep_dead_channels: true,
             kernels: Kernels::Packed,
+            weights,
             ..CompileOptions::default()
         };
         let file = compile(&graph(), &options).unwrap().file;

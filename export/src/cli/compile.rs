@@ -2,7 +2,7 @@
 
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::channels::{LayerReport, Reason, Report};
-use crate::compile::{CompileOptions, Target, Tiling};
+use crate::compile::{CompileOptions, StoredWeights, Target, Tiling, coded};
 use crate::files::write_atomic;
 use crate::model::Model;
 use crate::report::terminal_table;
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f --tile smallest
-  kinglet compile model.onnx -o model.kinglet --target cortex-m0 --arena-limit 12000")]
+  kinglet compile model.onnx -o model.kinglet --target cortex-m0 --arena-limit 12000
+  kinglet compile model.onnx -o model.kinglet --target cortex-m4f --weights auto")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// Most bytes of arena: tiles whatever is necessary, at the least cost; an error when that is not enough.
     #[arg(long, value_name = "BYTES", conflicts_with = "tile")]
     arena_limit: Option<usize>,
+    /// How int8 layers' weights are stored.
+    #[arg(long, value_enum, default_value_t)]
+    weights: StoredWeights,
     /// Leave the step names out of the file (the device never holds them).
     #[arg(long)]
     strip: bool,
@@ -53,6 +57,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         keep_dead_channels: args.keep_dead_channels,
         tiling: args.tile,
         arena_limit: args.arena_limit,
+        weights: args.weights,
         ..CompileOptions::default()
     };
     let model =
@@ -80,6 +85,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "instructions_predicted": compiled.instructions,
             "stack_bound_bytes": compiled.stack_bound,
             "channels": compiled.channels,
+            "weights": compiled.coding,
             "steps": compiled.steps,
             "warnings": model.warnings,
         }));
@@ -142,8 +148,62 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     if let Some(report) = compiled.channels.as_ref().filter(|r| !r.is_empty()) {
         print_channels(report);
     }
+    if let Some(report) = &compiled.coding {
+        print_coding(report, compiled.arena_len);
+    }
     println!("wrote {}", args.output.display());
     Ok(())
+}
+
+/// Both forms of every layer's weights, and which one the plan has.
+fn print_coding(report: &coded::Report, arena_len: usize) {
+    let number = |n: Option<u64>| n.map_or_else(|| "not measured".into(), grouped);
+    let mut rows: Vec<Vec<String>> = (report.layers.iter())
+        .map(|layer| {
+            vec![
+                common::shorten(&layer.node),
+                grouped(layer.weights),
+                grouped(layer.plain_bytes),
+                grouped(layer.coded_bytes),
+                format!("{:.2}", layer.bits_per_weight),
+                number(layer.plain_instructions),
+                number(layer.coded_instructions),
+                match layer.coded {
+                    true => format!("by {}", layer.tile.min(layer.channels)),
+                    false => "no".into(),
+                },
+            ]
+        })
+        .collect();
+    let ([plain, stored], weights) = (report.bytes(), report.weights());
+    let instructions = report.instructions();
+    rows.push(vec![
+        "as in the plan".into(),
+        grouped(weights),
+        grouped(plain),
+        grouped(stored),
+        format!("{:.2}", stored as f64 * 8.0 / weights.max(1) as f64),
+        number(instructions.map(|[plain, _]| plain)),
+        number(instructions.map(|[_, stored]| stored)),
+        String::new(),
+    ]);
+    let headers = [
+        "layer",
+        "weights",
+        "plain bytes",
+        "coded",
+        "bits a weight",
+        "plain instructions",
+        "coded",
+        "is coded",
+    ];
+    println!("{}", terminal_table(&headers, &rows));
+    if arena_len > report.plain_arena_len {
+        println!(
+            "decoding makes the arena larger: {} bytes with plain weights",
+            grouped(report.plain_arena_len as u64)
+        );
+    }
 }
 
 /// Which channels were cut out of which layers, and why.

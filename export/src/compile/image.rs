@@ -56,6 +56,11 @@ impl Image {
         self.ops |= code.bit();
     }
 
+    /// The last step takes this operator, too.
+    pub(super) fn uses(&mut self, code: OpCode) {
+        self.ops |= code.bit();
+    }
+
     /// Puts constants into the data section, 16-byte aligned; equal ones share their place.
     pub(super) fn data<T: IntoBytes + Immutable>(&mut self, items: &[T]) -> Span {
         let bytes = items.as_bytes();

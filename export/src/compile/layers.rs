@@ -1,5 +1,6 @@
 //! Int8 convolutions and fully connected layers: which kernel runs them, with which weights and how much working memory.
 
+use super::coded::Coding;
 use super::cost::{self, Work};
 use super::facts::{Facts, Result};
 use super::layout::transpose_data;
@@ -18,15 +19,22 @@ use kinglet::requantize::Output;
 use std::collections::HashMap;
 
 /// An int8 layer.
+#[derive(Clone)]
 pub(super) struct Layer {
     pub(super) code: OpCode,
     pub(super) int8: format::Int8,
     pub(super) constants: Packed,
     pub(super) needs: Needs,
+    /// Of a convolution.
+    pub(super) geometry: Option<Geometry>,
+    /// Whether it is a convolution of several groups.
+    pub(super) grouped: bool,
+    /// How the weights are coded, if they are.
+    pub(super) coding: Option<Coding>,
 }
 
 /// All int8 layers, by node, and the convolutions that add a residual.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Layers {
     pub(super) layers: HashMap<usize, Layer>,
     pub(super) residuals: Residuals,
@@ -160,6 +168,9 @@ impl Chooser<'_> {
                     scratch: scratch_of(form).unwrap_or(0),
                     in_place: !adds && geometry.is_some_and(|g| g.pointwise()),
                 },
+                geometry,
+                grouped: false,
+                coding: None,
             });
         }
         let fits = |form| geometry.as_ref().and_then(|g| scratch::depthwise(form, g));
@@ -195,6 +206,9 @@ impl Chooser<'_> {
                 in_place: rows.is_some()
                     && geometry.is_some_and(|g| scratch::depthwise_in_place(form, &g)),
             },
+            geometry,
+            grouped: groups != 1,
+            coding: None,
         })
     }
 
@@ -229,6 +243,9 @@ impl Chooser<'_> {
                 scratch: scratch::dense(form, inputs, outputs).unwrap_or(0),
                 in_place: false,
             },
+            geometry: None,
+            grouped: false,
+            coding: None,
         })
     }
 

@@ -12,6 +12,7 @@ const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 const FROM_CHANNELS_LAST: [usize; 4] = [0, 3, 1, 2];
 
 /// A graph whose convolutions and poolings read and write channels last.
+#[derive(Clone)]
 pub(super) struct Arranged {
     /// The rewritten graph. Weights keep ONNX's layout.
     pub(super) graph: Graph,

@@ -5,6 +5,7 @@
 //! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
 
 pub mod channels;
+pub mod coded;
 pub mod cost;
 mod emit;
 mod facts;
@@ -21,6 +22,7 @@ mod tiling;
 mod views;
 mod weights;
 
+pub use coded::StoredWeights;
 pub use image::step_names;
 pub use layout::transpose_data as transpose;
 pub use tiling::Tiling;
@@ -99,6 +101,8 @@ pub struct CompileOptions {
     pub arena_limit: Option<usize>,
     /// Which kernels int8 layers may take.
     pub kernels: Kernels,
+    /// Which int8 layers' weights are entropy-coded.
+    pub weights: StoredWeights,
 }
 
 /// A step, for people and for comparisons.
@@ -131,6 +135,8 @@ pub struct StepInfo {
     pub macs: u64,
     /// What its instructions depend on.
     pub work: cost::Work,
+    /// How its weights are coded; `None` when they are not.
+    pub coded: Option<coded::CodedStep>,
     /// Instructions, as the target's measurements predict them; `None` where there are none.
     pub instructions: Option<u64>,
 }
@@ -164,6 +170,8 @@ pub struct Compiled {
     pub channels: Option<channels::Report>,
     /// What runs by bands; `None` when nothing does.
     pub tiled: Option<Tiled>,
+    /// What coding the weights does; `None` when they are plain.
+    pub coding: Option<coded::Report>,
     /// Instructions of one inference, as the target's measurements predict them; `None` where there are none.
     pub instructions: Option<u64>,
     /// Bytes of stack that no inference exceeds; `None` where nothing was measured.
@@ -283,6 +291,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let arranged = layout::arrange(graph);
     emit::check_border(&arranged.graph)?;
     let (planned, tiled) = planned::plan(arranged, options)?;
+    let (planned, coding) = coded::code(planned, options)?;
     let mut emitted = emit::emit(planned)?;
     if let Some(eliminated) = &eliminated {
         for step in &mut emitted.steps {
@@ -302,11 +311,16 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     }
     let costs = cost::costs(options.target);
     for step in &mut emitted.steps {
-        step.instructions = costs.and_then(|c| c.step(step.operator, &step.work));
+        step.instructions = match &step.coded {
+            Some(coded) => coded.instructions,
+            None => costs.and_then(|c| c.step(step.operator, &step.work)),
+        };
     }
     let steps = &emitted.steps;
     let instructions = costs.and_then(|c| c.inference(steps));
     let stack_bound = costs.and_then(|c| c.stack(steps.iter().map(|s| s.operator)));
+    let decoder = steps.iter().any(|s| s.coded.is_some());
+    let stack_bound = stack_bound.map(|bound| bound + if decoder { coded::STACK } else { 0 });
     Ok(Compiled {
         instructions,
         stack_bound,
@@ -319,5 +333,6 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         constant_bytes: emitted.image.data_len(),
         channels: eliminated.map(|e| e.report),
         tiled,
+        coding,
     })
 }

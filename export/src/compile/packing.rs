@@ -4,18 +4,22 @@ use kinglet::kernels::helium;
 use kinglet::kernels::scratch::Form;
 
 /// An int8 layer's constants, ready for the data section.
+#[derive(Clone)]
 pub(super) struct Packed {
     pub(super) weights: Weights,
     pub(super) bias: Vec<i32>,
     pub(super) multipliers: Vec<f32>,
 }
 
-/// Weights of either width.
+/// Weights of either width, or their codes.
+#[derive(Clone)]
 pub(super) enum Weights {
     /// Bytes.
     I8(Vec<i8>),
     /// 16-bit numbers.
     I16(Vec<i16>),
+    /// Where each tile's codes begin, and the codes: see [`super::coded`].
+    Codes(Vec<u8>),
 }
 
 /// Packs `weights` `[channels][taps]` in `form`; `None` when they cannot be, so that the plain form has to do.

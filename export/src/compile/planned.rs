@@ -7,9 +7,11 @@ use super::memory::{self, Placement};
 use super::storage::Storage;
 use super::tiling::{self, Choice, Segment, Untiled};
 use super::{Chain, CompileError, CompileOptions, Target, Tiled, Tiling, views};
+use crate::graph::Node;
 use crate::passes::total_macs;
 
 /// Everything that emission needs.
+#[derive(Clone)]
 pub(super) struct Planned {
     pub(super) arranged: Arranged,
     pub(super) layers: Layers,
@@ -43,7 +45,22 @@ impl Planned {
         self.arranged.graph.nodes.len() - self.layers.residuals.len()
     }
 
-    fn peak_node(&self) -> String {
+    /// Lays the memory out anew, after layers have changed.
+    pub(super) fn place(&mut self) {
+        let (graph, bands) = (&self.arranged.graph, &self.arranged.bands);
+        let (needs, residuals) = (self.layers.needs(), &self.layers.residuals);
+        self.storage = Storage::plan(graph, bands, &needs, residuals);
+        self.placement = memory::place(&self.storage.buffers);
+    }
+
+    /// Whether the node writes where it reads.
+    pub(super) fn in_place(&self, node: &Node) -> bool {
+        let buffer = |id| self.storage.places.get(&id).map(|p| p.buffer);
+        let input = node.inputs.first().copied().and_then(buffer);
+        input.is_some() && input == buffer(node.output)
+    }
+
+    pub(super) fn peak_node(&self) -> String {
         let nodes = &self.arranged.graph.nodes;
         let (peak, _) = memory::peak(&self.storage.buffers, nodes.len());
         nodes.get(peak).map_or_else(String::new, |n| n.name.clone())

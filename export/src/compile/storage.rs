@@ -40,6 +40,7 @@ pub(super) struct Place {
 }
 
 /// Which buffer each value lives in.
+#[derive(Clone)]
 pub(super) struct Storage {
     /// All buffers.
     pub(super) buffers: Vec<Buffer>,

@@ -8,6 +8,7 @@
 
 pub mod golomb;
 mod int8;
+pub mod levels;
 mod minifloat;
 pub mod rf8;
 

@@ -4,6 +4,7 @@
 //! Layout is `[batch, height, width, channels]`. Kernels return `None` instead of panicking when slices do not fit the
 //! geometry; for a parsed plan that cannot happen.
 
+pub mod coded;
 mod conv;
 #[cfg(kinglet_dsp)]
 mod dsp;
@@ -14,7 +15,7 @@ mod io;
 mod movement;
 #[cfg(kinglet_mve)]
 mod mve;
-mod parts;
+pub(crate) mod parts;
 pub mod patch;
 pub mod planes;
 mod pool;

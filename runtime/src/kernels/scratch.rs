@@ -1,6 +1,7 @@
 //! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
 
 use super::{Geometry, helium};
+use crate::format::OpCode;
 use crate::requantize::fixed::Block;
 
 /// How an int8 layer's weights are stored.
@@ -14,6 +15,22 @@ pub enum Form {
     Quad,
     /// See [`super::helium`].
     Helium,
+}
+
+impl Form {
+    /// How the layer's operator wants its weights; `Plain` also for all other operators.
+    pub fn of(code: OpCode) -> Form {
+        use OpCode as O;
+        match code {
+            O::ConvI8Split | O::ConvAddI8Split | O::FullyConnectedI8Split => Form::Split,
+            O::ConvI8Quad | O::ConvAddI8Quad | O::FullyConnectedI8Quad => Form::Quad,
+            O::ConvI8Helium
+            | O::ConvAddI8Helium
+            | O::FullyConnectedI8Helium
+            | O::DepthwiseI8Helium => Form::Helium,
+            _ => Form::Plain,
+        }
+    }
 }
 
 /// Bytes for a convolution with weights of `form`, whose results are added to a residual or not. `None` when the

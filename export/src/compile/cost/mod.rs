@@ -125,7 +125,10 @@ impl TargetCosts {
     pub fn inference(&self, steps: &[StepInfo]) -> Option<u64> {
         let sum: Option<u64> = steps
             .iter()
-            .map(|step| self.step(step.operator, &step.work))
+            .map(|step| match &step.coded {
+                Some(coded) => coded.instructions,
+                None => self.step(step.operator, &step.work),
+            })
             .sum();
         Some(sum? + (self.between * steps.len() as f64) as u64)
     }

@@ -1,6 +1,7 @@
 //! Convolutions and fully connected layers.
 
 use super::{Emitter, Result, clamp_record};
+use crate::compile::coded::Coding;
 use crate::compile::layers::Layer;
 use crate::compile::layout::transpose_data;
 use crate::compile::packing::Weights;
@@ -15,6 +16,7 @@ impl<'g> Emitter<'g> {
         let weights = match &layer.constants.weights {
             Weights::I8(weights) => self.image.data(weights),
             Weights::I16(weights) => self.image.data(weights),
+            Weights::Codes(codes) => self.image.data(codes),
         };
         let nothing = Span::new(0, 0);
         let (mut bias, mut multipliers) = (nothing, nothing);
@@ -33,7 +35,16 @@ impl<'g> Emitter<'g> {
                 multipliers,
                 scratch,
             };
-            return self.push_from(node, input, layer.code, &parameters, true);
+            let Some(coding) = &layer.coding else {
+                return self.push_from(node, input, layer.code, &parameters, true);
+            };
+            let parameters = format::CodedFullyConnectedI8 {
+                coding: coding.record(layer.code),
+                layer: parameters,
+            };
+            self.push_from(node, input, OpCode::Coded, &parameters, true)?;
+            self.is_coded(layer.code, coding);
+            return Ok(());
         };
         let conv = format::ConvI8 {
             window: self.facts.window(node, window)?,
@@ -44,14 +55,42 @@ impl<'g> Emitter<'g> {
             multipliers,
             scratch,
         };
-        match self.residuals.get(&t) {
-            None => self.push_from(node, input, layer.code, &conv, true),
-            Some(&add) => {
+        let code = layer.code;
+        match (self.residuals.get(&t), &layer.coding) {
+            (None, None) => self.push_from(node, input, code, &conv, true),
+            (None, Some(coding)) => {
+                let parameters = format::CodedConvI8 {
+                    coding: coding.record(code),
+                    layer: conv,
+                };
+                self.push_from(node, input, OpCode::Coded, &parameters, true)?;
+                self.is_coded(code, coding);
+                Ok(())
+            }
+            (Some(&add), coding) => {
                 let add = &self.facts.graph.nodes[add];
                 let residual = self.residual(node, add)?;
                 let parameters = format::ConvAddI8 { conv, residual };
-                self.push_to(node, input, add.output, layer.code, &parameters, true)
+                let Some(coding) = coding else {
+                    return self.push_to(node, input, add.output, code, &parameters, true);
+                };
+                let parameters = format::CodedConvAddI8 {
+                    coding: coding.record(code),
+                    layer: parameters,
+                };
+                self.push_to(node, input, add.output, OpCode::Coded, &parameters, true)?;
+                self.is_coded(code, coding);
+                Ok(())
             }
+        }
+    }
+
+    /// The step just emitted is a coded layer of operator `code`.
+    fn is_coded(&mut self, code: OpCode, coding: &Coding) {
+        self.image.uses(code);
+        if let Some(step) = self.steps.last_mut() {
+            step.operator = code.name();
+            step.coded = Some(coding.step());
         }
     }
 

@@ -256,6 +256,7 @@ impl Emitter<'_> {
             quantization: value.quantization.clone(),
             macs: macs(self.facts.graph, node),
             work: Work::of(self.facts.graph, node),
+            coded: None,
             instructions: None,
         });
         Ok(())

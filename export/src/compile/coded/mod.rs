@@ -1,0 +1,413 @@
+//! Int8 layers whose weights are entropy-coded in the plan and decoded, tile by tile, when they run.
+//!
+//! It is decided last, when everything else is: where the arena has room beside what a layer reads and writes anyway, its
+//! tile (the output channels that are decoded at a time) may be large.
+
+mod cost;
+mod encode;
+
+pub use cost::STACK;
+
+use super::emit;
+use super::facts::{Facts, Result};
+use super::layers::Layer;
+use super::memory;
+use super::planned::Planned;
+use super::{CompileError, CompileOptions};
+use crate::graph::{Node, ValueId};
+use cost::Costs;
+use encode::{Shape, Source};
+use kinglet::format::{self, OpCode};
+use kinglet::kernels::coded::Memory;
+use serde::Serialize;
+use std::num::NonZeroUsize;
+
+/// How the weights of int8 layers are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoredWeights {
+    /// A byte a weight, packed as the kernels read them.
+    #[default]
+    Plain,
+    /// Entropy-coded, in every layer whose codes take fewer bytes.
+    Coded,
+    /// Entropy-coded in the layers that save most for their instructions, as long as all together cost no more than 35 % more
+    /// instructions an inference and 25 % more arena. None where decoding was not measured.
+    Auto,
+}
+
+/// Share of a plan's instructions that [`StoredWeights::Auto`] may add.
+pub const AUTO_SHARE: f64 = 0.35;
+
+/// Share of a plan's arena that [`StoredWeights::Auto`] may add, and within which tiles are as large as they can be.
+pub const ARENA_SHARE: f64 = 0.25;
+
+/// How a layer's weights are coded.
+#[derive(Clone, Debug)]
+pub(super) struct Coding {
+    order: u32,
+    tile: usize,
+    instructions: Option<u64>,
+}
+
+impl Coding {
+    pub(super) fn record(&self, layer: OpCode) -> format::Coding {
+        format::Coding {
+            layer: (layer as u16).into(),
+            order: (self.order as u16).into(),
+            tile: (self.tile as u32).into(),
+        }
+    }
+
+    pub(super) fn step(&self) -> CodedStep {
+        CodedStep {
+            order: self.order,
+            tile: self.tile,
+            instructions: self.instructions,
+        }
+    }
+}
+
+/// A step that decodes its weights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct CodedStep {
+    /// Order of the exp-Golomb codes.
+    pub order: u32,
+    /// Output channels that are decoded at a time.
+    pub tile: usize,
+    /// Instructions, decoding included; `None` where the target was not measured.
+    pub instructions: Option<u64>,
+}
+
+/// Both forms of a plan's weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Layers with weights of at most eight bits, except depthwise and grouped ones, in the order of execution.
+    pub layers: Vec<LayerReport>,
+    /// Bytes of arena if all weights were plain.
+    pub plain_arena_len: usize,
+}
+
+/// Both forms of a layer's weights.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerReport {
+    /// ONNX node.
+    pub node: String,
+    /// Output channels.
+    pub channels: usize,
+    /// Number of weights.
+    pub weights: u64,
+    /// Bytes of plain weights, packed for the target.
+    pub plain_bytes: u64,
+    /// Bytes of coded weights.
+    pub coded_bytes: u64,
+    /// Bits of a coded weight.
+    pub bits_per_weight: f64,
+    /// Order of the exp-Golomb codes.
+    pub order: u32,
+    /// Output channels that are decoded at a time.
+    pub tile: usize,
+    /// Whether the plan has them coded.
+    pub coded: bool,
+    /// Predicted instructions of an inference with plain weights.
+    pub plain_instructions: Option<u64>,
+    /// Predicted instructions of an inference with coded weights.
+    pub coded_instructions: Option<u64>,
+}
+
+impl Report {
+    /// Number of weights of all its layers.
+    pub fn weights(&self) -> u64 {
+        self.layers.iter().map(|l| l.weights).sum()
+    }
+
+    /// Bytes of all plain weights, and of all weights as they are in the plan.
+    pub fn bytes(&self) -> [u64; 2] {
+        let stored = |l: &LayerReport| {
+            if l.coded {
+                l.coded_bytes
+            } else {
+                l.plain_bytes
+            }
+        };
+        [
+            self.layers.iter().map(|l| l.plain_bytes).sum(),
+            self.layers.iter().map(stored).sum(),
+        ]
+    }
+
+    /// Instructions of all these layers with plain weights, and as they are in the plan.
+    pub fn instructions(&self) -> Option<[u64; 2]> {
+        let sum = |coded: bool| -> Option<u64> {
+            let of = |l: &LayerReport| match coded && l.coded {
+                true => l.coded_instructions,
+                false => l.plain_instructions,
+            };
+            self.layers.iter().map(of).sum()
+        };
+        Some([sum(false)?, sum(true)?])
+    }
+}
+
+/// A layer that could be coded, with all the nodes that have its weights: the bands of a convolution share them.
+struct Candidate {
+    nodes: Vec<usize>,
+    source: Source,
+    order: u32,
+    tile: usize,
+    /// Most working memory that a node of it takes.
+    memory: usize,
+    /// Bytes of codes.
+    bytes: usize,
+    instructions: Vec<Option<[u64; 2]>>,
+    chosen: bool,
+}
+
+impl Candidate {
+    /// Instructions of all its nodes with plain weights and with coded ones.
+    fn total(&self) -> Option<[u64; 2]> {
+        let mut sum = [0, 0];
+        for node in &self.instructions {
+            let [plain, coded] = (*node)?;
+            sum = [sum[0] + plain, sum[1] + coded];
+        }
+        Some(sum)
+    }
+
+    fn saved(&self) -> usize {
+        self.source.plain_bytes().saturating_sub(self.bytes)
+    }
+}
+
+/// Codes the weights of the layers that `options` want coded.
+pub(super) fn code(
+    mut planned: Planned,
+    options: &CompileOptions,
+) -> Result<(Planned, Option<Report>)> {
+    if options.weights == StoredWeights::Plain {
+        return Ok((planned, None));
+    }
+    let plain_arena_len = planned.placement.arena_len;
+    let arena_limit = arena_limit(&planned, options);
+    let mut candidates = candidates(&planned, options)?;
+    if options.weights == StoredWeights::Coded {
+        for candidate in &mut candidates {
+            candidate.chosen = candidate.saved() > 0;
+        }
+    } else {
+        let steps = emit::emit(planned.clone())?.steps;
+        let plain = super::cost::costs(options.target).and_then(|c| c.inference(&steps));
+        choose(&mut candidates, plain.unwrap_or(0), &planned, options);
+    }
+    let plain_layers = std::mem::take(&mut planned.layers.layers);
+    loop {
+        planned.layers.layers = plain_layers.clone();
+        for candidate in candidates.iter().filter(|c| c.chosen) {
+            for (&t, instructions) in candidate.nodes.iter().zip(&candidate.instructions) {
+                if let Some(layer) = planned.layers.layers.get_mut(&t) {
+                    let coding = Coding {
+                        order: candidate.order,
+                        tile: candidate.tile,
+                        instructions: instructions.map(|[_, coded]| coded),
+                    };
+                    apply(&planned.arranged.graph.nodes[t], layer, candidate, coding)?;
+                }
+            }
+        }
+        planned.place();
+        let arena_len = planned.placement.arena_len;
+        if options.weights == StoredWeights::Coded || arena_len <= arena_limit {
+            break;
+        }
+        // What was a step in place may be in the way now: the layer that takes most goes back.
+        let chosen = candidates.iter_mut().filter(|c| c.chosen);
+        match chosen.max_by_key(|c| c.memory) {
+            Some(candidate) => candidate.chosen = false,
+            None => break,
+        }
+    }
+    if let Some(limit) = options.arena_limit
+        && planned.placement.arena_len > limit
+    {
+        return Err(CompileError::ArenaLimit {
+            limit,
+            smallest: planned.placement.arena_len,
+            node: planned.peak_node(),
+        });
+    }
+    let report = Report {
+        layers: candidates.iter().map(|c| report(&planned, c)).collect(),
+        plain_arena_len,
+    };
+    Ok((planned, Some(report)))
+}
+
+/// Bytes of arena for which tiles are made to fit: a quarter more than with plain weights, if nobody wants less.
+fn arena_limit(plain: &Planned, options: &CompileOptions) -> usize {
+    let arena_len = plain.placement.arena_len;
+    let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
+    options
+        .arena_limit
+        .map_or(more, |limit| limit.max(arena_len))
+}
+
+/// Gives `layer` its codes instead of its weights.
+fn apply(node: &Node, layer: &mut Layer, candidate: &Candidate, coding: Coding) -> Result<()> {
+    let memory = memory_of(node, layer, &candidate.source, coding.tile)?;
+    layer.constants = candidate.source.encoded(candidate.order, candidate.tile);
+    layer.needs.scratch = memory;
+    layer.needs.in_place = false;
+    layer.coding = Some(coding);
+    Ok(())
+}
+
+/// Working memory of a layer that is coded by tiles of so many channels.
+fn memory_of(node: &Node, layer: &Layer, source: &Source, tile: usize) -> Result<usize> {
+    let Shape { taps, channels } = source.shape;
+    let tile = NonZeroUsize::new(tile).unwrap_or(NonZeroUsize::MIN);
+    let memory = match &layer.geometry {
+        Some(geometry) => Memory::conv(source.form, geometry, source.adds, tile),
+        None => Memory::dense(source.form, taps, channels, tile),
+    };
+    memory.and_then(|m| m.bytes()).ok_or(CompileError::TooLarge {
+        node: node.name.clone(),
+        what: "working memory",
+        value: usize::MAX,
+    })
+}
+
+/// All layers that could be coded, each with the largest tile for which the arena has room.
+fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candidate>> {
+    let graph = &planned.arranged.graph;
+    let facts = Facts { graph };
+    let costs = Costs::new(options.target);
+    let in_use = memory::live(&planned.storage.buffers, graph.nodes.len());
+    let mut found: Vec<(ValueId, OpCode, Candidate)> = Vec::new();
+    for (t, node) in graph.nodes.iter().enumerate() {
+        let Some(layer) = planned.layers.layers.get(&t) else {
+            continue;
+        };
+        let shape = &facts.value(node.inputs[1]).shape;
+        let Some(source) = Source::new(layer, shape) else {
+            continue;
+        };
+        let taken = in_use.get(t).copied().unwrap_or(0);
+        let mut room = (arena_limit(planned, options) + layer.needs.scratch).saturating_sub(taken);
+        if planned.in_place(node) {
+            room = room.saturating_sub(facts.value(node.output).len());
+        }
+        // Fewer channels take less for their weights, but more for their results.
+        let blocks = source.shape.channels.div_ceil(4);
+        let mut best: Option<(usize, usize)> = None;
+        for tiles in 1..=blocks {
+            let tile = blocks.div_ceil(tiles) * 4;
+            let memory = memory_of(node, layer, &source, tile)?;
+            if best.is_none_or(|(_, least)| memory < least) {
+                best = Some((tile, memory));
+            }
+            if memory <= room {
+                break;
+            }
+        }
+        let Some((tile, memory)) = best else {
+            continue;
+        };
+        let weights = node.inputs[1];
+        let shares =
+            |(w, code, _): &&mut (ValueId, OpCode, Candidate)| *w == weights && *code == layer.code;
+        match found.iter_mut().find(shares) {
+            Some((_, _, candidate)) => {
+                candidate.nodes.push(t);
+                candidate.tile = candidate.tile.min(tile);
+                candidate.memory = candidate.memory.max(memory);
+            }
+            None => {
+                let candidate = Candidate {
+                    nodes: vec![t],
+                    order: source.best_order(),
+                    source,
+                    tile,
+                    memory,
+                    bytes: 0,
+                    instructions: Vec::new(),
+                    chosen: false,
+                };
+                found.push((weights, layer.code, candidate));
+            }
+        }
+    }
+    let mut candidates: Vec<Candidate> = found.into_iter().map(|(_, _, c)| c).collect();
+    for candidate in &mut candidates {
+        let codes = candidate.source.codes(candidate.order, candidate.tile);
+        candidate.bytes = codes.bytes.len();
+        candidate.instructions = candidate
+            .nodes
+            .iter()
+            .map(|&t| {
+                let code = planned.layers.layers.get(&t)?.code.name();
+                let Candidate { source, tile, .. } = &*candidate;
+                costs.as_ref()?.layer(graph, code, t, source, *tile, &codes)
+            })
+            .collect();
+    }
+    Ok(candidates)
+}
+
+/// Chooses the candidates that save most for their instructions, within the share and the arena.
+fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, options: &CompileOptions) {
+    let arena_len = arena_limit(planned, options);
+    let mut budget = (plain as f64 * AUTO_SHARE) as u64;
+    let in_use = memory::live(&planned.storage.buffers, planned.arranged.graph.nodes.len());
+    let fits = |c: &Candidate| {
+        c.nodes.iter().all(|&t| {
+            let own = planned.layers.layers.get(&t).map_or(0, |l| l.needs.scratch);
+            let taken = in_use.get(t).copied().unwrap_or(0);
+            taken + c.memory <= arena_len + own
+        })
+    };
+    let extra = |c: &Candidate| {
+        c.total()
+            .map(|[plain, coded]| coded.saturating_sub(plain).max(1))
+    };
+    let mut order: Vec<&mut Candidate> = candidates.iter_mut().filter(|c| c.saved() > 0).collect();
+    let worth = |c: &Candidate| extra(c).map_or(0.0, |extra| c.saved() as f64 / extra as f64);
+    order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
+    for candidate in order {
+        if let Some(extra) = extra(candidate)
+            && extra <= budget
+            && fits(candidate)
+        {
+            candidate.chosen = true;
+            budget -= extra;
+        }
+    }
+}
+
+fn report(planned: &Planned, candidate: &Candidate) -> LayerReport {
+    let weights = candidate.source.shape.weights() as u64;
+    let total = candidate.total();
+    let node = candidate.nodes.first();
+    let node = node.map(|&t| planned.arranged.graph.nodes[t].name.clone());
+    LayerReport {
+        node: node.unwrap_or_default(),
+        channels: candidate.source.shape.channels,
+        weights,
+        plain_bytes: candidate.source.plain_bytes() as u64,
+        coded_bytes: candidate.bytes as u64,
+        bits_per_weight: candidate.bytes as f64 * 8.0 / weights as f64,
+        order: candidate.order,
+        tile: candidate.tile,
+        coded: candidate.chosen,
+        plain_instructions: total.map(|[plain, _]| plain),
+        coded_instructions: total.map(|[_, coded]| coded),
+    }
+}
+
+/// Whether the layer is a convolution that adds a residual.
+fn adds(code: OpCode) -> bool {
+    use OpCode as O;
+    matches!(
+        code,
+        O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium
+    )
+}
