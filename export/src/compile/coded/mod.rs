@@ -269,11 +269,13 @@ fn memory_of(node: &Node, layer: &Layer, source: &Source, tile: usize) -> Result
         Some(geometry) => Memory::conv(source.form, geometry, source.adds, tile),
         None => Memory::dense(source.form, taps, channels, tile),
     };
-    memory.and_then(|m| m.bytes()).ok_or(CompileError::TooLarge {
-        node: node.name.clone(),
-        what: "working memory",
-        value: usize::MAX,
-    })
+    memory
+        .and_then(|m| m.bytes())
+        .ok_or(CompileError::TooLarge {
+            node: node.name.clone(),
+            what: "working memory",
+            value: usize::MAX,
+        })
 }
 
 /// All layers that could be coded, each with the largest tile for which the arena has room.
