@@ -219,6 +219,7 @@ fn quantized(seed: u64) -> Graph {
     let ranges = calibrator.finish().unwrap();
     let options = Options {
         int8_io: seed.is_multiple_of(2),
+        ..Options::default()
     };
     quantize::quantize(&graph, &ranges, &options).unwrap()
 }

@@ -47,7 +47,7 @@ fn every_recipe_is_one_and_every_claim_has_its_figure() {
         for arm in &experiment.arms {
             let earlier = |name: &&str| results.record(name).is_some();
             assert!(
-                arm.needs.iter().chain(&arm.from).all(|n| earlier(n)),
+                arm.needs.iter().chain(&arm.from).all(earlier),
                 "{}",
                 arm.name
             );
@@ -170,7 +170,7 @@ fn a_trial_runs_its_arms_once_and_says_what_is_missing() {
     assert!(trained > 0 && all.record("rf8") == first.record("rf8"));
     let experiment = Experiment::named("rf8").expect("it");
     assert_eq!(
-        experiment.findings(&[all.clone()]).len(),
+        experiment.findings(std::slice::from_ref(&all)).len(),
         experiment.claims.len()
     );
     assert_eq!(
