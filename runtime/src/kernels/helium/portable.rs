@@ -96,9 +96,10 @@ pub fn depthwise_helium(
     // In place, the input rows that this row of outputs and the one before have overwritten.
     let (above, rest) = scratch.split_at_mut_checked(in_w)?;
     let here = rest.get_mut(..in_w)?;
+    let out_image_len = out_h.checked_mul(out_w)?.checked_mul(channels)?;
     for batch in 0..g.batch {
         let image = batch.checked_mul(g.image_len())?;
-        let out_image = batch.checked_mul(out_h * out_w * channels)?;
+        let out_image = batch.checked_mul(out_image_len)?;
         for c in 0..channels {
             let first = c.checked_mul(TAPS)?.checked_add(4)?;
             let weights: &[i8; TAPS] = layer.weights.get(first..)?.first_chunk()?;
