@@ -230,7 +230,7 @@ fn a_mask_meets_its_budget_and_its_channels_go_without_loss() {
 #[test]
 fn a_proximal_penalty_leaves_nothing_to_cut() {
     let place = Place::new();
-    let mask = "[[stage]]\nkind = \"mask\"\nmacs = 0.6\nstrength = 1.0\npenalty = \"proximal\"\n\
+    let mask = "[[stage]]\nkind = \"mask\"\nmacs = 0.6\nstrength = 4.0\npenalty = \"proximal\"\n\
                 score = \"relative-gamma\"\nmin-channels = 2\ntraining = { epochs = 8, lr = 0.05 }\n";
     let outcome = place.run("a", &recipe(&format!("{TRAIN}{mask}")));
     let cut = &outcome.record.stages[1];
