@@ -10,7 +10,7 @@ use crate::compile::cost::{self, TargetCosts, Work};
 use crate::graph::Graph;
 
 /// Bytes of stack that a coded layer takes more than the same layer with plain weights.
-pub const STACK: u64 = 256;
+pub const STACK: u64 = 512;
 
 /// Instructions of decoding.
 struct Decoding {
