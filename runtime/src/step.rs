@@ -374,6 +374,11 @@ impl<'p> Step<'p> {
             _ => (taps, 2),
         };
         limits.constant(weights, times(taps, channels)? / 2, size)?;
+        self.factors(limits, channels, bias, multipliers)
+    }
+
+    /// Biases and multipliers of so many channels; split fully connected layers may have the same four for every block.
+    fn factors(&self, limits: &Limits<'_>, channels: u32, bias: Span, multipliers: Span) -> Check {
         limits.constant(bias, channels, 4)?;
         let shared = self.code == OpCode::FullyConnectedI8Split && multipliers.len.get() == 16;
         limits.constant(multipliers, if shared { 4 } else { channels }, 4)

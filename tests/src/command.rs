@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// What the command did.
@@ -68,4 +69,12 @@ pub fn kinglet<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item
         stdout: String::from_utf8(stdout).expect("text"),
         stderr: String::from_utf8(stderr).expect("text"),
     }
+}
+
+/// A script of this folder, to be run by the Python that `KINGLET_PYTHON` names (`python3` by default).
+pub fn script(name: &str) -> Command {
+    let python = std::env::var_os("KINGLET_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    command
 }

@@ -2,9 +2,11 @@
 
 use crate::networks::{Builder, window};
 use crate::random::Random;
+use kinglet_export::compile::Compiled;
 use kinglet_export::graph::{
     Binary, Clamp, DType, Data, Graph, Op, Pool, Quantization, Unary, ValueId, Window,
 };
+use kinglet_export::host::Runner;
 
 /// A network of a few random nodes. Every value that no node reads is an output.
 pub fn network(seed: u64, quantized: bool) -> Graph {
@@ -501,4 +503,10 @@ pub fn sample(graph: &Graph, random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The bytes of each output of a plan on this machine.
+pub fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
+    let mut runner = Runner::new(&plan.file).expect("the plan runs");
+    runner.run(inputs, &mut ()).expect("outputs")
 }

@@ -4,11 +4,10 @@ use kinglet::OpCode;
 use kinglet_export::compile::{CompileOptions, Compiled, StoredWeights, Target, Tiling, compile};
 use kinglet_export::emulate::{Mode, Request, board, emulate};
 use kinglet_export::graph::{Data, Graph};
-use kinglet_export::host::Runner;
 use kinglet_export::passes::prepare;
 use kinglet_tests::networks::{classifier, everything};
 use kinglet_tests::random::Random;
-use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::random_network::{network, outputs, sample};
 use kinglet_tests::wide_network::wide_network;
 
 const NETWORKS: u64 = 150;
@@ -47,11 +46,6 @@ fn compiled(graph: &Graph, target: Target, weights: StoredWeights, tiling: Tilin
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()
-}
-
-fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
-    let mut runner = Runner::new(&plan.file).unwrap();
-    runner.run(inputs, &mut ()).unwrap()
 }
 
 /// How many layers were coded, and how many of them by several tiles.

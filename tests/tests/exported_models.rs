@@ -13,11 +13,11 @@ use kinglet_export::host::Runner;
 use kinglet_export::model::load_graph;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_export::passes::{total_macs, total_parameters};
+use kinglet_tests::command::script;
 use kinglet_tests::{zoo, zoo_claims};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What `models.json` says of a file.
 #[derive(Deserialize)]
@@ -99,9 +99,7 @@ fn every_model_is_as_accurate_as_listed() {
         let classes = data.test.labels.iter().map(|&l| l.into()).collect();
         files::write_tensor(&labels, &tensor(vec![count], Data::I32(classes))).unwrap();
         for l in listed().iter().filter(|l| l.data == *name) {
-            let python = std::env::var_os("KINGLET_PYTHON").unwrap_or_else(|| "python3".into());
-            let output = Command::new(python)
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("accuracy.py"))
+            let output = script("accuracy.py")
                 .args([&folder().join(&l.file), &samples, &labels])
                 .output()
                 .unwrap();

@@ -3,10 +3,9 @@
 
 use kinglet_export::compile::{CompileOptions, Compiled, Target, Tiling, compile};
 use kinglet_export::graph::{Graph, Op};
-use kinglet_export::host::Runner;
 use kinglet_tests::networks::{classifier, everything};
 use kinglet_tests::random::Random;
-use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::random_network::{network, outputs, sample};
 use kinglet_tests::wide_network::wide_network;
 
 const NETWORKS: u64 = 600;
@@ -29,13 +28,6 @@ fn compiled(graph: &Graph, target: Target) -> Compiled {
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()
-}
-
-fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
-    Runner::new(&plan.file)
-        .unwrap()
-        .run(inputs, &mut ())
-        .unwrap()
 }
 
 /// Compares all targets with the host on a few samples; how many steps had packed weights or an addition within, and how many

@@ -2,11 +2,10 @@
 
 use kinglet_export::compile::{CompileError, CompileOptions, Compiled, Target, Tiling, compile};
 use kinglet_export::graph::Graph;
-use kinglet_export::host::Runner;
 use kinglet_export::model::{Model, load_graph};
 use kinglet_export::onnx::LoadOptions;
 use kinglet_tests::random::Random;
-use kinglet_tests::random_network::{chain, network, sample};
+use kinglet_tests::random_network::{chain, network, outputs, sample};
 use kinglet_tests::zoo::{self, Golden};
 use kinglet_tests::zoo_claims;
 
@@ -24,11 +23,6 @@ fn compiled(graph: &Graph, target: Target, tiling: Tiling) -> Compiled {
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()
-}
-
-fn outputs(plan: &Compiled, inputs: &[u8]) -> Vec<Vec<u8>> {
-    let mut runner = Runner::new(&plan.file).unwrap();
-    runner.run(inputs, &mut ()).unwrap()
 }
 
 #[derive(Default, Debug)]

@@ -11,11 +11,11 @@ use kinglet_export::graph::{Data, Graph};
 use kinglet_export::model::Model;
 use kinglet_export::onnx::{self, LoadOptions, write::write};
 use kinglet_export::passes::total_macs;
+use kinglet_tests::command::script;
 use kinglet_tests::zoo::{self, Golden};
 use kinglet_tests::zoo_claims;
 use prost::Message;
 use std::path::Path;
-use std::process::Command;
 
 const SAMPLES: usize = 8;
 
@@ -70,9 +70,7 @@ fn onnxruntime(path: &Path, output: &str, inputs: &Tensor) -> Vec<f32> {
         folder.path().join("values.npz"),
     );
     files::write_tensor(&given, inputs).unwrap();
-    let python = std::env::var_os("KINGLET_PYTHON").unwrap_or_else(|| "python3".into());
-    let status = Command::new(&python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("reference.py"))
+    let status = script("reference.py")
         .args([path, &given, &values])
         .status()
         .unwrap();

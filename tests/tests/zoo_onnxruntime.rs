@@ -6,19 +6,16 @@
 
 use kinglet_export::reference::Reference;
 use kinglet_export::verify::{Comparison, Forced};
+use kinglet_tests::command::script;
 use kinglet_tests::zoo::{self, Golden};
-use std::path::Path;
-use std::process::Command;
 
 fn every_step_equals_onnxruntime(golden: Golden) {
     let folder = tempfile::tempdir().unwrap();
     let values = folder.path().join("values.npz");
-    let python = std::env::var_os("KINGLET_PYTHON").unwrap_or_else(|| "python3".into());
-    let status = Command::new(&python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("reference.py"))
-        .args([golden.path(), golden.inputs_path(), values.clone()])
-        .status()
-        .unwrap_or_else(|e| panic!("{}: {e}", python.to_string_lossy()));
+    let mut reference = script("reference.py");
+    reference.args([golden.path(), golden.inputs_path(), values.clone()]);
+    let status = reference.status();
+    let status = status.unwrap_or_else(|e| panic!("{reference:?}: {e}"));
     assert!(
         status.success(),
         "tests/reference.py needs onnx, onnxruntime and numpy: set KINGLET_PYTHON to a Python that has them"

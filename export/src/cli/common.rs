@@ -1,6 +1,7 @@
 //! What several commands share: the model argument, progress and printing.
 
 use crate::compile::{CompileOptions, Target};
+use crate::data::{self, Dataset, Scaling};
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
@@ -8,8 +9,8 @@ pub(super) use crate::report::grouped;
 use crate::train::trainer::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::Plan;
-use miette::IntoDiagnostic;
-use std::path::PathBuf;
+use miette::{IntoDiagnostic, ensure};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -70,6 +71,56 @@ pub(super) fn spinner() -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// What a recipe is run on.
+#[derive(clap::Args)]
+pub(super) struct RunArgs {
+    /// The dataset: a folder, an .npz file, or a name in the model zoo's `datasets`.
+    #[arg(long, value_name = "DATASET")]
+    pub(super) data: PathBuf,
+    /// Factor of all trainings' epochs, for quick tries; no training has fewer than one.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub(super) epochs_scale: f64,
+    /// How bytes become reals. Centred is what an int8 input with scale 1/64 means.
+    #[arg(long, value_enum, default_value_t = Scaling::Centered)]
+    pub(super) pixels: Scaling,
+    /// Use only the first so many training samples.
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// Threads; all cores by default. The result does not depend on it.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(super) threads: usize,
+}
+
+impl RunArgs {
+    /// Refuses what no run can have.
+    pub(super) fn check(&self) -> miette::Result<()> {
+        ensure!(
+            self.epochs_scale > 0.0 && self.epochs_scale.is_finite(),
+            "--epochs-scale must be positive, not {}",
+            self.epochs_scale
+        );
+        Ok(())
+    }
+
+    /// Takes the threads and reads the data.
+    pub(super) fn start(&self) -> miette::Result<Dataset> {
+        use_threads(self.threads)?;
+        open_dataset(&self.data, self.limit)
+    }
+}
+
+/// Reads a dataset, of which the first so many training samples are wanted.
+pub(super) fn open_dataset(path: &Path, limit: Option<usize>) -> miette::Result<Dataset> {
+    let spinner = spinner();
+    spinner.set_message(format!("reading {}", path.display()));
+    let mut data = data::open(path).into_diagnostic()?;
+    if let Some(limit) = limit {
+        data.limit(limit);
+    }
+    spinner.finish_and_clear();
+    Ok(data)
 }
 
 /// Lets the global pool have so many threads; 0 leaves it all cores.

@@ -1,15 +1,14 @@
 //! `kinglet compress`.
 
-use super::common::{self, StepBar};
+use super::common::{self, RunArgs, StepBar};
 use crate::compress::recipe::Recipe;
 use crate::compress::report as layers;
 use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record, curves};
-use crate::data::{self, Scaling};
 use crate::model::load_graph;
 use crate::onnx::LoadOptions;
 use crate::report::{Report, terminal_table};
 use crate::train::trainer::Report as Training;
-use miette::{IntoDiagnostic, ensure, miette};
+use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +25,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The model: a float .onnx file.
     model: PathBuf,
-    /// The dataset: a folder, an .npz file, or a name in the model zoo's `datasets`.
-    #[arg(long, value_name = "DATASET")]
-    data: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
     /// The recipe, a .toml file.
     #[arg(long, value_name = "FILE")]
     recipe: PathBuf,
@@ -44,18 +42,6 @@ pub(super) struct Args {
     /// Instead of the recipe's seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Factor of all trainings' epochs, for quick tries; no training has fewer than one.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-    epochs_scale: f64,
-    /// How bytes become reals. Centred is what an int8 input with scale 1/64 means.
-    #[arg(long, value_enum, default_value_t = Scaling::Centered)]
-    pixels: Scaling,
-    /// Use only the first so many training samples.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Threads; all cores by default. The result does not depend on it.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    threads: usize,
     /// Write an HTML report of stages and layers.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -65,23 +51,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    ensure!(
-        args.epochs_scale > 0.0 && args.epochs_scale.is_finite(),
-        "--epochs-scale must be positive, not {}",
-        args.epochs_scale
-    );
+    args.run.check()?;
     let name = args.recipe.display().to_string();
     let text = std::fs::read_to_string(&args.recipe)
         .map_err(|e| miette!("cannot read the recipe {name}: {e}"))?;
     let recipe = Recipe::parse(&text, &name)?;
-    common::use_threads(args.threads)?;
-    let spinner = common::spinner();
-    spinner.set_message(format!("reading {}", args.data.display()));
-    let mut data = data::open(&args.data).into_diagnostic()?;
-    if let Some(limit) = args.limit {
-        data.limit(limit);
-    }
-    spinner.finish_and_clear();
+    let data = args.run.start()?;
     let folder = args.checkpoint.clone();
     let folder = folder.unwrap_or_else(|| args.output.with_extension("compress"));
     let stop = common::stop_on_interrupt()?;
@@ -90,12 +65,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         recipe: &recipe,
         model: &args.model,
         data: &data,
-        scaling: args.pixels,
+        scaling: args.run.pixels,
         output: &args.output,
         folder: &folder,
         resume: args.resume,
         seed: args.seed,
-        epochs_scale: args.epochs_scale,
+        epochs_scale: args.run.epochs_scale,
         stop: &stop,
         report: &mut |event| shown.show(event),
     }

@@ -1,13 +1,12 @@
 //! `kinglet reproduce`.
 
-use super::common;
+use super::common::{self, RunArgs};
 use super::compress::Shown;
 use crate::compress::run::{Curve, curves};
-use crate::data::{self, Scaling};
 use crate::report::{Report, terminal_table};
 use crate::reproduce::{Experiment, Finding, Results, Trial, rows};
 use clap::builder::PossibleValuesParser;
-use miette::{IntoDiagnostic, ensure};
+use miette::IntoDiagnostic;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,9 +27,8 @@ pub(super) struct Args {
     /// The network to compress, a float .onnx file.
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// The dataset: a folder, an .npz file, or a name in the model zoo's `datasets`.
-    #[arg(long, value_name = "DATASET")]
-    data: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
     /// Where everything is kept: models, recipes, checkpoints, records.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -40,18 +38,6 @@ pub(super) struct Args {
     /// Repeat everything with each of these seeds.
     #[arg(long, value_delimiter = ',', default_value = "1", value_name = "SEED")]
     seeds: Vec<u64>,
-    /// Factor of all trainings' epochs, for quick tries; no training has fewer than one.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-    epochs_scale: f64,
-    /// How bytes become reals. Centred is what an int8 input with scale 1/64 means.
-    #[arg(long, value_enum, default_value_t = Scaling::Centered)]
-    pixels: Scaling,
-    /// Use only the first so many training samples.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Threads; all cores by default. The result does not depend on it.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    threads: usize,
     /// Write an HTML report: claims, arms, curves.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -61,20 +47,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    ensure!(
-        args.epochs_scale > 0.0 && args.epochs_scale.is_finite(),
-        "--epochs-scale must be positive, not {}",
-        args.epochs_scale
-    );
+    args.run.check()?;
     // The parser has checked the name.
     let Some(experiment) = Experiment::named(&args.method) else {
         return Ok(());
     };
-    common::use_threads(args.threads)?;
-    let mut data = data::open(&args.data).into_diagnostic()?;
-    if let Some(limit) = args.limit {
-        data.limit(limit);
-    }
+    let data = args.run.start()?;
     let stop = common::stop_on_interrupt()?;
     let mut seeds: Vec<(u64, Results)> = Vec::new();
     for &seed in &args.seeds {
@@ -82,10 +60,10 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             experiment: &experiment,
             model: &args.model,
             data: &data,
-            scaling: args.pixels,
+            scaling: args.run.pixels,
             folder: &args.output,
             seed,
-            epochs_scale: args.epochs_scale,
+            epochs_scale: args.run.epochs_scale,
             only: &args.arms,
             stop: &stop,
         };

@@ -3,7 +3,7 @@
 use super::common::{self, StepBar, grouped};
 use crate::data::augment::Augment;
 use crate::data::batches::Plan;
-use crate::data::{self, Dataset, Scaling};
+use crate::data::{Dataset, Scaling};
 use crate::graph::Graph;
 use crate::model::{load_graph, load_trainable};
 use crate::onnx::{LoadOptions, write};
@@ -234,14 +234,8 @@ struct Ended {
 pub(super) fn run(args: Args) -> miette::Result<()> {
     args.training.check()?;
     common::use_threads(args.threads)?;
-    let spinner = common::spinner();
-    spinner.set_message(format!("reading {}", args.data.display()));
-    let mut data = data::open(&args.data).into_diagnostic()?;
-    if let Some(limit) = args.training.limit {
-        data.limit(limit);
-    }
+    let data = common::open_dataset(&args.data, args.training.limit)?;
     let mut graph = network(&args.model, &data, args.training.seed)?;
-    spinner.finish_and_clear();
     let ended = train(&args, &data, &mut graph)?;
     print(&args, &data, &graph, &ended);
     Ok(())

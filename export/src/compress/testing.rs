@@ -306,12 +306,17 @@ impl Net {
 
 /// Images whose class is the quarter that is bright.
 pub(crate) fn quarters() -> Dataset {
-    let split = |n: usize, seed: usize| {
+    quarters_of([160, 40], 1000)
+}
+
+/// So many to train and to test with; the noise of these is that of others so many images on.
+pub(crate) fn quarters_of([train, test]: [usize; 2], apart: usize) -> Dataset {
+    let split = |n: usize, first: usize| {
         let image = move |i: usize| {
             let class = i % 4;
             (0..64).map(move |p| {
                 let quarter = p / 32 * 2 + p % 8 / 4;
-                let noise = ((i + seed) * 31 + p * 17) % 50;
+                let noise = ((i + first) * 31 + p * 17) % 50;
                 (if quarter == class { 150 } else { 60 } + noise) as u8
             })
         };
@@ -324,8 +329,8 @@ pub(crate) fn quarters() -> Dataset {
         name: "quarters".into(),
         shape: vec![1, 8, 8],
         classes: 4,
-        train: split(160, 0),
-        test: split(40, 1000),
+        train: split(train, 0),
+        test: split(test, apart),
     }
 }
 

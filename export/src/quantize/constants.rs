@@ -1,6 +1,6 @@
 //! Real numbers to integers: activations' parameters, weights, biases, other constants.
 
-use crate::compress::formats::root_mean_square;
+use crate::compress::gaussian::Moments;
 use crate::graph::Quantization;
 
 /// Smallest scale used: what is smaller than this everywhere is as good as zero, and products and quotients of scales
@@ -61,7 +61,7 @@ pub(super) fn weights(
         let b = bias.and_then(|b| b.get(channel)).copied().unwrap_or(0.0);
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
         let for_bias = f64::from(b.abs()) / (f64::from(input_scale) * MAX_BIAS);
-        let step = least_step * root_mean_square(row);
+        let step = least_step * Moments::of(row).deviation();
         let scale = (f64::from(largest) / 127.0)
             .max(step)
             .max(for_bias)

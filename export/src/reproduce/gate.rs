@@ -25,29 +25,21 @@ fn random(results: &Results) -> Option<String> {
 }
 
 pub(super) fn experiment() -> Experiment {
-    let arm = |name, what, needs, recipe| Arm {
-        name,
-        what,
-        from: None,
-        needs,
-        recipe,
-    };
     let arms = vec![
-        arm(
+        Arm::new(
             "gated",
             "gates on inner channels, with polarisation; what is closed goes; training",
-            &[],
             |_| Some(gated("gates", 1.0)),
         ),
-        arm("no-polarisation", "the same without it", &[], |_| {
+        Arm::new("no-polarisation", "the same without it", |_| {
             Some(gated("gates without polarisation", 0.0))
         }),
-        arm(
+        Arm::new(
             "random",
             "trained as long, without gates; then as many random channels go",
-            &["gated"],
             random,
-        ),
+        )
+        .needing(&["gated"]),
     ];
     let removed = |r: &Results| Some(1.0 - r.number("gated", 0, "open share of gateable MACs")?);
     let claims = vec![

@@ -58,28 +58,21 @@ fn saved(results: &Results, arm: &str, other: &str) -> Option<f64> {
 }
 
 pub(super) fn experiment() -> Experiment {
-    let trained = |name, what, recipe| Arm {
-        name,
-        what,
-        from: None,
-        needs: &[],
-        recipe,
-    };
     let mut arms = vec![
-        trained("plain", "training without a rate term", |_| {
+        Arm::new("plain", "training without a rate term", |_| {
             let stage = format!("[[stage]]\nkind = \"train\"\ntraining = {TRAINING}\n");
             Some(recipe("plain", &stage))
         }),
-        trained("gg", "BackSlash, each layer's shape estimated", |_| {
+        Arm::new("gg", "BackSlash, each layer's shape estimated", |_| {
             Some(shrunk(
                 "generalised Gaussian",
                 "{ adaptive = { every = 100 } }",
             ))
         }),
-        trained("l1", "the same with shape 1", |_| {
+        Arm::new("l1", "the same with shape 1", |_| {
             Some(shrunk("L1", "{ fixed = 1.0 }"))
         }),
-        trained("l2", "the same with shape 2", |_| {
+        Arm::new("l2", "the same with shape 2", |_| {
             Some(shrunk("L2", "{ fixed = 2.0 }"))
         }),
     ];
@@ -90,23 +83,13 @@ pub(super) fn experiment() -> Experiment {
         |_| Some(coded(0.65)),
     ];
     for (from, names) in CODES {
-        let coded = names.into_iter().zip(steps).map(|(name, recipe)| Arm {
-            name,
-            what: "its weights in codes of this step",
-            from: Some(from),
-            needs: &[],
-            recipe,
-        });
-        arms.extend(coded);
+        let coded = names.into_iter().zip(steps);
+        let what = "its weights in codes of this step";
+        arms.extend(coded.map(|(name, recipe)| Arm::new(name, what, recipe).from(from)));
     }
     for (from, name) in [("plain", "plain-pruned"), ("gg", "gg-pruned")] {
-        arms.push(Arm {
-            name,
-            what: "its smallest 80 % of weights zero",
-            from: Some(from),
-            needs: &[],
-            recipe: |_| Some(pruned()),
-        });
+        let what = "its smallest 80 % of weights zero";
+        arms.push(Arm::new(name, what, |_| Some(pruned())).from(from));
     }
     let claims = vec![
         Claim {

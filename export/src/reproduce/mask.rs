@@ -14,15 +14,8 @@ fn masked(name: &str, how: &str) -> String {
 }
 
 pub(super) fn experiment() -> Experiment {
-    let arm = |name, what, recipe| Arm {
-        name,
-        what,
-        from: None,
-        needs: &[],
-        recipe,
-    };
     let arms = vec![
-        arm(
+        Arm::new(
             "mask",
             "a sparse training finds the mask, a masked one empties what goes, the cut, training",
             |_| {
@@ -31,7 +24,7 @@ pub(super) fn experiment() -> Experiment {
                 Some(masked("MaskSparsity", how))
             },
         ),
-        arm(
+        Arm::new(
             "global-l1",
             "network slimming: the sparse training goes on, then the cut, training",
             |_| {
@@ -39,7 +32,7 @@ pub(super) fn experiment() -> Experiment {
                 Some(masked("global L1", how))
             },
         ),
-        arm("random", "MaskSparsity with a random mask", |_| {
+        Arm::new("random", "MaskSparsity with a random mask", |_| {
             let how = "score = \"random\"\nstrength = 1.0\npenalty = \"proximal\"\ntraining = { epochs = 8, lr = 0.02 }\n";
             Some(masked("random mask", how))
         }),

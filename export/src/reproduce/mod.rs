@@ -38,6 +38,32 @@ pub struct Arm {
     pub recipe: fn(&Results) -> Option<String>,
 }
 
+impl Arm {
+    /// An arm that begins with the input model and needs no other.
+    fn new(name: &'static str, what: &'static str, recipe: fn(&Results) -> Option<String>) -> Arm {
+        Arm {
+            name,
+            what,
+            from: None,
+            needs: &[],
+            recipe,
+        }
+    }
+
+    /// Begins with what another arm has made.
+    fn from(self, arm: &'static str) -> Arm {
+        Arm {
+            from: Some(arm),
+            ..self
+        }
+    }
+
+    /// Has a recipe that is made from others' records.
+    fn needing(self, needs: &'static [&'static str]) -> Arm {
+        Arm { needs, ..self }
+    }
+}
+
 /// What is said about arms.
 pub struct Claim {
     /// In words.

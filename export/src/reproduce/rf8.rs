@@ -9,24 +9,17 @@ fn format(format: &str, training: &str) -> Option<String> {
 }
 
 pub(super) fn experiment() -> Experiment {
-    let arm = |name, what, recipe| Arm {
-        name,
-        what,
-        from: None,
-        needs: &[],
-        recipe,
-    };
     let arms = vec![
-        arm("rf8", "weights rounded to RF8, biases corrected", |_| {
+        Arm::new("rf8", "weights rounded to RF8, biases corrected", |_| {
             format("rf8", "")
         }),
-        arm("rf8-biased", "the same without the correction", |_| {
+        Arm::new("rf8-biased", "the same without the correction", |_| {
             format("rf8", "correct-bias = false\n")
         }),
-        arm("int8", "to int8", |_| format("int8", "")),
-        arm("e4m3", "to E4M3", |_| format("e4m3", "")),
-        arm("e3m4", "to E3M4", |_| format("e3m4", "")),
-        arm(
+        Arm::new("int8", "to int8", |_| format("int8", "")),
+        Arm::new("e4m3", "to E4M3", |_| format("e4m3", "")),
+        Arm::new("e3m4", "to E3M4", |_| format("e3m4", "")),
+        Arm::new(
             "rf8+training",
             "to RF8, with an epoch of training for it",
             |_| {

@@ -7,25 +7,15 @@ const RECIPE: &str = include_str!("../../recipes/resnet8-cifar10-small.toml");
 
 pub(super) fn experiment() -> Experiment {
     let arms = vec![
-        Arm {
-            name: "int8",
-            what: "the input in int8, without training",
-            from: None,
-            needs: &[],
-            recipe: |_| {
-                Some(
-                    "name = \"int8\"\n\n[[stage]]\nkind = \"quantize\"\nformat = \"int8\"\nactivations = \"int8\"\n"
-                        .into(),
-                )
-            },
-        },
-        Arm {
-            name: "small",
-            what: "export/recipes/resnet8-cifar10-small.toml",
-            from: None,
-            needs: &[],
-            recipe: |_| Some(RECIPE.into()),
-        },
+        Arm::new("int8", "the input in int8, without training", |_| {
+            Some(
+                "name = \"int8\"\n\n[[stage]]\nkind = \"quantize\"\nformat = \"int8\"\nactivations = \"int8\"\n"
+                    .into(),
+            )
+        }),
+        Arm::new("small", "export/recipes/resnet8-cifar10-small.toml", |_| {
+            Some(RECIPE.into())
+        }),
     ];
     let claims = vec![
         Claim {

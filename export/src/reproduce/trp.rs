@@ -28,45 +28,33 @@ fn same_ranks(name: &str, results: &Results, then: &str) -> Option<String> {
 }
 
 pub(super) fn experiment() -> Experiment {
-    let arm = |name, what, needs, recipe| Arm {
-        name,
-        what,
-        from: None,
-        needs,
-        recipe,
-    };
     let arms = vec![
-        arm(
+        Arm::new(
             "trp+nu",
             "projections and nuclear norm while training, then the split into 3 × 1 and 1 × 3",
-            &[],
             |_| trained("TRP + Nu, spatial", "spatial", "", TRAINING),
         ),
-        arm("svd", "the input split at TRP's ranks", &["trp+nu"], |r| {
+        Arm::new("svd", "the input split at TRP's ranks", |r| {
             same_ranks("SVD", r, "")
-        }),
-        arm(
-            "svd+tune",
-            "the same, then trained as long as TRP",
-            &["trp+nu"],
-            |r| {
-                same_ranks(
-                    "SVD, then training",
-                    r,
-                    &format!("fine-tune = {TRAINING}\n"),
-                )
-            },
-        ),
-        arm("trp", "projections alone", &[], |_| {
+        })
+        .needing(&["trp+nu"]),
+        Arm::new("svd+tune", "the same, then trained as long as TRP", |r| {
+            same_ranks(
+                "SVD, then training",
+                r,
+                &format!("fine-tune = {TRAINING}\n"),
+            )
+        })
+        .needing(&["trp+nu"]),
+        Arm::new("trp", "projections alone", |_| {
             trained("TRP", "spatial", "nuclear = 0\n", TRAINING)
         }),
-        arm("nu", "nuclear norm alone", &[], |_| {
+        Arm::new("nu", "nuclear norm alone", |_| {
             trained("Nu", "spatial", "project = false\n", TRAINING)
         }),
-        arm(
+        Arm::new(
             "channel",
             "TRP + Nu, split into 3 × 3 and 1 × 1, half as long",
-            &[],
             |_| trained("TRP + Nu", "channel", "", "{ epochs = 8, lr = 0.01 }"),
         ),
     ];

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 const BATCH: usize = 250;
 
 /// How many rows' greatest element, the first of equals, is at the row's label.
-pub(super) fn count_right(logits: &Tensor<f32>, labels: &[u16]) -> usize {
+pub(crate) fn count_right(logits: &Tensor<f32>, labels: &[u16]) -> usize {
     let rows = logits.data.chunks_exact(logits.row_len().max(1));
     let best =
         |row: &[f32]| (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });

@@ -6,6 +6,7 @@ use super::method::{Method, Moment};
 use super::objective::{cross_entropy, distillation};
 use super::optimizer::{Optimizer, Rate};
 use super::tape::{Mode, Program, Tensor};
+use crate::compress::gaussian::Moments;
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Plan, plain};
 use crate::files::{FileError, write_atomic};
@@ -180,9 +181,8 @@ impl Run<'_> {
     fn input_size(&self) -> f64 {
         let count = self.options.plan.batch.min(self.data.train.len());
         let scaling = self.options.plan.scaling;
-        let x = plain(self.data, &self.data.train, 0..count, scaling).data;
-        let squares: f64 = x.iter().map(|&v| f64::from(v).powi(2)).sum();
-        (squares / x.len().max(1) as f64).sqrt()
+        let x = plain(self.data, &self.data.train, 0..count, scaling);
+        Moments::of(&x.data).deviation()
     }
 
     fn check_shapes(&mut self) -> Result<(), TrainError> {

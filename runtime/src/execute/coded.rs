@@ -85,10 +85,59 @@ trait Kernel {
     ) -> Option<()>;
 }
 
+/// A convolution of one group with weights of form `W`.
+type Convolution<W> =
+    fn(&Geometry, &W, i8, Output, &mut Io<'_>, &mut [i8], Option<&Residual>) -> Option<()>;
+
+/// A fully connected layer with weights of form `W`: inputs, outputs, weights, `x`, `y`, working memory.
+type Dense<W> = fn(usize, usize, &W, Output, &[i8], &mut [i8], &mut [i8]) -> Option<()>;
+
+/// Kernels whose biases and multipliers lie beside the weights.
+trait Beside {
+    const FORM: Form;
+    type Weights<'t>;
+
+    fn weights<'t>(tile: &Tile<'t>) -> Option<Self::Weights<'t>>;
+    fn convolution<'t>() -> Convolution<Self::Weights<'t>>;
+    fn fully_connected<'t>() -> Dense<Self::Weights<'t>>;
+}
+
+impl<B: Beside> Kernel for B {
+    const FORM: Form = B::FORM;
+
+    fn conv(
+        tile: &Tile<'_>,
+        g: &Geometry,
+        io: &mut Io<'_>,
+        scratch: &mut [i8],
+        residual: Option<&format::Residual>,
+    ) -> Option<()> {
+        let (weights, output) = (B::weights(tile)?, Output::from(tile.int8));
+        let zero_point = tile.int8.input_zero_point.get() as i8;
+        let residual = residual.map(Residual::from);
+        let residual = residual.as_ref();
+        B::convolution()(g, &weights, zero_point, output, io, scratch, residual)
+    }
+
+    fn dense(
+        tile: &Tile<'_>,
+        [inputs, outputs]: [usize; 2],
+        x: &[i8],
+        y: &mut [i8],
+        scratch: &mut [i8],
+    ) -> Option<()> {
+        let (weights, output) = (B::weights(tile)?, Output::from(tile.int8));
+        B::fully_connected()(inputs, outputs, &weights, output, x, y, scratch)
+    }
+}
+
 /// Plain weights.
 struct Bytes;
 
-impl Bytes {
+impl Beside for Bytes {
+    const FORM: Form = Form::Plain;
+    type Weights<'t> = Int8<'t, i8>;
+
     fn weights<'t>(tile: &Tile<'t>) -> Option<Int8<'t, i8>> {
         Some(Int8 {
             weights: typed(tile.weights)?,
@@ -98,54 +147,25 @@ impl Bytes {
             output: Output::from(tile.int8),
         })
     }
-}
 
-impl Kernel for Bytes {
-    const FORM: Form = Form::Plain;
-
-    fn conv(
-        tile: &Tile<'_>,
-        g: &Geometry,
-        io: &mut Io<'_>,
-        scratch: &mut [i8],
-        residual: Option<&format::Residual>,
-    ) -> Option<()> {
-        let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
-        let zero_point = tile.int8.input_zero_point.get() as i8;
-        let residual = residual.map(Residual::from);
-        conv_packed(
-            g,
-            &weights,
-            zero_point,
-            output,
-            io,
-            scratch,
-            residual.as_ref(),
-        )
+    fn convolution<'t>() -> Convolution<Int8<'t, i8>> {
+        conv_packed
     }
 
-    fn dense(
-        tile: &Tile<'_>,
-        [inputs, outputs]: [usize; 2],
-        x: &[i8],
-        y: &mut [i8],
-        _: &mut [i8],
-    ) -> Option<()> {
-        dense_packed(
-            inputs,
-            outputs,
-            &Self::weights(tile)?,
-            Output::from(tile.int8),
-            x,
-            y,
-        )
+    fn fully_connected<'t>() -> Dense<Int8<'t, i8>> {
+        |inputs, outputs, weights, output, x, y, _| {
+            dense_packed(inputs, outputs, weights, output, x, y)
+        }
     }
 }
 
 /// Split weights; `ADDS` as for [`kernels::conv_split`].
 struct Splits<const ADDS: bool>;
 
-impl<const ADDS: bool> Splits<ADDS> {
+impl<const ADDS: bool> Beside for Splits<ADDS> {
+    const FORM: Form = Form::Split;
+    type Weights<'t> = Split<'t>;
+
     fn weights<'t>(tile: &Tile<'t>) -> Option<Split<'t>> {
         Some(Split {
             weights: typed(tile.weights)?,
@@ -153,48 +173,23 @@ impl<const ADDS: bool> Splits<ADDS> {
             multipliers: tile.multipliers,
         })
     }
-}
 
-impl<const ADDS: bool> Kernel for Splits<ADDS> {
-    const FORM: Form = Form::Split;
-
-    fn conv(
-        tile: &Tile<'_>,
-        g: &Geometry,
-        io: &mut Io<'_>,
-        scratch: &mut [i8],
-        residual: Option<&format::Residual>,
-    ) -> Option<()> {
-        let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
-        let zero_point = tile.int8.input_zero_point.get() as i8;
-        let residual = residual.map(Residual::from);
-        kernels::conv_split::<ADDS>(
-            g,
-            &weights,
-            zero_point,
-            output,
-            io,
-            scratch,
-            residual.as_ref(),
-        )
+    fn convolution<'t>() -> Convolution<Split<'t>> {
+        kernels::conv_split::<ADDS>
     }
 
-    fn dense(
-        tile: &Tile<'_>,
-        [inputs, outputs]: [usize; 2],
-        x: &[i8],
-        y: &mut [i8],
-        scratch: &mut [i8],
-    ) -> Option<()> {
-        let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
-        kernels::dense_split(inputs, outputs, &weights, output, x, y, scratch)
+    fn fully_connected<'t>() -> Dense<Split<'t>> {
+        kernels::dense_split
     }
 }
 
 /// Quad weights.
 struct Quads;
 
-impl Quads {
+impl Beside for Quads {
+    const FORM: Form = Form::Quad;
+    type Weights<'t> = Quad<'t>;
+
     fn weights<'t>(tile: &Tile<'t>) -> Option<Quad<'t>> {
         Some(Quad {
             weights: typed(tile.weights)?,
@@ -202,41 +197,15 @@ impl Quads {
             multipliers: tile.multipliers,
         })
     }
-}
 
-impl Kernel for Quads {
-    const FORM: Form = Form::Quad;
-
-    fn conv(
-        tile: &Tile<'_>,
-        g: &Geometry,
-        io: &mut Io<'_>,
-        scratch: &mut [i8],
-        residual: Option<&format::Residual>,
-    ) -> Option<()> {
-        let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
-        let zero_point = tile.int8.input_zero_point.get() as i8;
-        let residual = residual.map(Residual::from);
-        quad::conv_quad(
-            g,
-            &weights,
-            zero_point,
-            output,
-            io,
-            scratch,
-            residual.as_ref(),
-        )
+    fn convolution<'t>() -> Convolution<Quad<'t>> {
+        quad::conv_quad
     }
 
-    fn dense(
-        tile: &Tile<'_>,
-        [inputs, outputs]: [usize; 2],
-        x: &[i8],
-        y: &mut [i8],
-        _: &mut [i8],
-    ) -> Option<()> {
-        let (weights, output) = (Self::weights(tile)?, Output::from(tile.int8));
-        quad::dense_quad(inputs, outputs, &weights, output, x, y)
+    fn fully_connected<'t>() -> Dense<Quad<'t>> {
+        |inputs, outputs, weights, output, x, y, _| {
+            quad::dense_quad(inputs, outputs, weights, output, x, y)
+        }
     }
 }
 

@@ -151,10 +151,7 @@ impl<'p> Step<'p> {
             _ => constants.channels.checked_next_multiple_of(4),
         };
         let filled = filled.ok_or(StepError::Parameter)?;
-        limits.constant(constants.bias, filled, 4)?;
-        let shared = self.code == OpCode::FullyConnectedI8Split;
-        let shared = shared && constants.multipliers.len.get() == 16;
-        limits.constant(constants.multipliers, if shared { 4 } else { filled }, 4)?;
+        self.factors(limits, filled, constants.bias, constants.multipliers)?;
         let range = constants.weights.range().ok_or(StepError::OutsideData)?;
         let weights = limits.data.get(range).ok_or(StepError::OutsideData)?;
         let mut left = constants.channels as usize;

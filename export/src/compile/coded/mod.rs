@@ -188,8 +188,8 @@ pub(super) fn code(
         return Ok((planned, None));
     }
     let plain_arena_len = planned.placement.arena_len;
-    let arena_limit = arena_limit(&planned, options);
-    let mut candidates = candidates(&planned, options)?;
+    let arena = Arena::of(&planned, options);
+    let mut candidates = candidates(&planned, options, &arena)?;
     if options.weights == StoredWeights::Coded {
         for candidate in &mut candidates {
             candidate.chosen = candidate.saved() > 0;
@@ -197,7 +197,7 @@ pub(super) fn code(
     } else {
         let steps = emit::emit(planned.clone())?.steps;
         let plain = super::cost::costs(options.target).and_then(|c| c.inference(&steps));
-        choose(&mut candidates, plain.unwrap_or(0), &planned, options);
+        choose(&mut candidates, plain.unwrap_or(0), &planned, &arena);
     }
     let plain_layers = std::mem::take(&mut planned.layers.layers);
     loop {
@@ -216,7 +216,7 @@ pub(super) fn code(
         }
         planned.place();
         let arena_len = planned.placement.arena_len;
-        if options.weights == StoredWeights::Coded || arena_len <= arena_limit {
+        if options.weights == StoredWeights::Coded || arena_len <= arena.limit {
             break;
         }
         // What was a step in place may be in the way now: the layer that takes most goes back.
@@ -242,13 +242,29 @@ pub(super) fn code(
     Ok((planned, Some(report)))
 }
 
-/// Bytes of arena for which tiles are made to fit: a quarter more than with plain weights, if nobody wants less.
-fn arena_limit(plain: &Planned, options: &CompileOptions) -> usize {
-    let arena_len = plain.placement.arena_len;
-    let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
-    options
-        .arena_limit
-        .map_or(more, |limit| limit.max(arena_len))
+/// The arena of the plan with plain weights.
+struct Arena {
+    /// Bytes for which tiles are made to fit: a quarter more than with plain weights, if nobody wants less.
+    limit: usize,
+    /// Bytes in use at each node.
+    in_use: Vec<usize>,
+}
+
+impl Arena {
+    fn of(plain: &Planned, options: &CompileOptions) -> Arena {
+        let arena_len = plain.placement.arena_len;
+        let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
+        let limit = options.arena_limit;
+        Arena {
+            limit: limit.map_or(more, |limit| limit.max(arena_len)),
+            in_use: memory::live(&plain.storage.buffers, plain.arranged.graph.nodes.len()),
+        }
+    }
+
+    /// Bytes that node `t` may take for its working memory, which is `own` now.
+    fn room(&self, t: usize, own: usize) -> usize {
+        (self.limit + own).saturating_sub(self.in_use.get(t).copied().unwrap_or(0))
+    }
 }
 
 /// Gives `layer` its codes instead of its weights.
@@ -279,11 +295,14 @@ fn memory_of(node: &Node, layer: &Layer, source: &Source, tile: usize) -> Result
 }
 
 /// All layers that could be coded, each with the largest tile for which the arena has room.
-fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candidate>> {
+fn candidates(
+    planned: &Planned,
+    options: &CompileOptions,
+    arena: &Arena,
+) -> Result<Vec<Candidate>> {
     let graph = &planned.arranged.graph;
     let facts = Facts { graph };
     let costs = Costs::new(options.target);
-    let in_use = memory::live(&planned.storage.buffers, graph.nodes.len());
     let mut found: Vec<(ValueId, OpCode, Candidate)> = Vec::new();
     for (t, node) in graph.nodes.iter().enumerate() {
         let Some(layer) = planned.layers.layers.get(&t) else {
@@ -293,8 +312,7 @@ fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candida
         let Some(source) = Source::new(layer, shape) else {
             continue;
         };
-        let taken = in_use.get(t).copied().unwrap_or(0);
-        let mut room = (arena_limit(planned, options) + layer.needs.scratch).saturating_sub(taken);
+        let mut room = arena.room(t, layer.needs.scratch);
         if planned.in_place(node) {
             room = room.saturating_sub(facts.value(node.output).len());
         }
@@ -356,15 +374,12 @@ fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candida
 }
 
 /// Chooses the candidates that save most for their instructions, within the share and the arena.
-fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, options: &CompileOptions) {
-    let arena_len = arena_limit(planned, options);
+fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, arena: &Arena) {
     let mut budget = (plain as f64 * AUTO_SHARE) as u64;
-    let in_use = memory::live(&planned.storage.buffers, planned.arranged.graph.nodes.len());
     let fits = |c: &Candidate| {
         c.nodes.iter().all(|&t| {
             let own = planned.layers.layers.get(&t).map_or(0, |l| l.needs.scratch);
-            let taken = in_use.get(t).copied().unwrap_or(0);
-            taken + c.memory <= arena_len + own
+            c.memory <= arena.room(t, own)
         })
     };
     let extra = |c: &Candidate| {

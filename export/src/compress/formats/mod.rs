@@ -7,6 +7,7 @@ mod onnx;
 
 pub use onnx::{dequantized, table_model};
 
+use super::gaussian::Moments;
 use kinglet::formats::{E3M4, E4M3, Format, Int8, Rf8, Table};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -54,12 +55,6 @@ impl From<Granularity> for Grid {
             relative_step: 0.0,
         }
     }
-}
-
-/// Root of the mean of the squares.
-pub fn root_mean_square(weights: &[f32]) -> f64 {
-    let squares: f64 = weights.iter().map(|&w| f64::from(w).powi(2)).sum();
-    (squares / weights.len().max(1) as f64).sqrt()
 }
 
 /// Runs `$body` with `$F` as the format's type.
@@ -123,7 +118,7 @@ impl WeightFormat {
         let grid = grid.into();
         let scale = |w: &[f32]| {
             let amax = w.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-            let least = grid.relative_step * root_mean_square(w);
+            let least = grid.relative_step * Moments::of(w).deviation();
             self.scale(amax).max(least as f32)
         };
         match grid.granularity {

@@ -10,7 +10,7 @@ use crate::host::Runner;
 use crate::model::load_graph;
 use crate::onnx::LoadOptions;
 use crate::passes;
-use crate::train::evaluate::{Evaluation, evaluate};
+use crate::train::evaluate::{Evaluation, count_right, evaluate};
 use crate::train::objective::{Targets, cross_entropy};
 use crate::train::tape::{Program, Tensor};
 use rayon::prelude::*;
@@ -90,12 +90,10 @@ fn by_the_runtime(
             let outputs = runner.run(&sample, &mut ())?;
             let words = outputs.first().map_or(&[][..], |o| o.as_chunks::<4>().0);
             let logits: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
-            let better = |best, i| if logits[i] > logits[best] { i } else { best };
-            let best = (1..logits.len()).fold(0, better);
-            right += usize::from(best == usize::from(label));
             let classes = logits.len();
-            let targets = Targets::from_labels(&[label], classes);
-            loss += cross_entropy(&Tensor::new([1, classes], logits), &targets).0;
+            let logits = Tensor::new([1, classes], logits);
+            right += count_right(&logits, &[label]);
+            loss += cross_entropy(&logits, &Targets::from_labels(&[label], classes)).0;
         }
         Ok((loss, right))
     };

@@ -5,34 +5,14 @@ use super::super::evaluate::reestimate_statistics;
 use super::super::optimizer::{Decay, Rule, Schedule};
 use super::super::tape::BatchNorm;
 use super::*;
-use crate::data::Elements;
+use crate::compress::testing::quarters_of;
+use crate::data::Scaling;
 use crate::data::augment::Augment;
-use crate::data::{Scaling, Split};
 use crate::graph::{Graph, ValueId};
 
-/// Images whose class is where they are bright.
+/// The images to test with are the first of those to train with.
 fn data() -> Dataset {
-    let split = |n: usize| {
-        let image = |i: usize| {
-            let class = i % 4;
-            (0..64).map(move |p| {
-                let quarter = p / 32 * 2 + p % 8 / 4;
-                let noise = (i * 31 + p * 17) % 50;
-                (if quarter == class { 150 } else { 60 } + noise) as u8
-            })
-        };
-        Split {
-            elements: Elements::U8((0..n).flat_map(image).collect()),
-            labels: (0..n).map(|i| (i % 4) as u16).collect(),
-        }
-    };
-    Dataset {
-        name: "quarters".into(),
-        shape: vec![1, 8, 8],
-        classes: 4,
-        train: split(80),
-        test: split(20),
-    }
+    quarters_of([80, 20], 0)
 }
 
 fn options(base: f64) -> Options {
