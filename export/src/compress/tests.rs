@@ -8,6 +8,7 @@ use super::trp::{Scheme, candidates, split_to_budget};
 use super::{gaussian, report};
 use crate::onnx::{LoadOptions, load_model};
 use crate::passes::{fold_batch_norm, total_macs};
+use std::num::NonZeroUsize;
 
 #[test]
 fn structure_rank_rate_and_number_format_compose() {
@@ -36,7 +37,14 @@ fn structure_rank_rate_and_number_format_compose() {
     assert!(total_macs(&graph) <= total / 2);
 
     let convolutions = candidates(&graph, Scheme::Spatial, false);
-    split_to_budget(&mut graph, &convolutions, Scheme::Spatial, total / 4).unwrap();
+    split_to_budget(
+        &mut graph,
+        &convolutions,
+        Scheme::Spatial,
+        total / 4,
+        NonZeroUsize::MIN,
+    )
+    .unwrap();
     assert!(total_macs(&graph) <= total / 4);
 
     let before = run(&graph, &input);

@@ -4,59 +4,51 @@ use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
 
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.49;
-const TRAINING: &str = "{ epochs = 16, lr = 0.02 }";
 
-fn trained(name: &str, scheme: &str, how: &str, training: &str) -> Option<String> {
+/// A training with distillation from the input.
+fn training(epochs: usize, lr: f64) -> String {
+    format!(
+        "{{ epochs = {epochs}, lr = {lr}, distill = {{ teacher = \"input\", temperature = 4.0, weight = 0.5 }} }}"
+    )
+}
+
+/// All arms have the same ranks: those of the budget for the input.
+fn arm(name: &str, scheme: &str, how: &str) -> Option<String> {
     let stage = format!(
-        "[[stage]]\nkind = \"trp\"\nscheme = \"{scheme}\"\nmacs = {MACS}\nanneal = 0.5\n{how}training = {training}\n"
+        "[[stage]]\nkind = \"trp\"\nscheme = \"{scheme}\"\nmacs = {MACS}\nrank-multiple = 4\n{how}"
     );
     Some(recipe(name, &stage))
 }
 
-/// A split by the ranks that TRP has come to.
-fn same_ranks(name: &str, results: &Results, then: &str) -> Option<String> {
-    let layers = results.note("trp+nu", 0, "layers")?.as_array()?;
-    let split = layers.iter().filter(|l| l["split"] == true);
-    let ranks: Vec<String> = split
-        .filter_map(|l| Some(format!("{} = {}", l["name"], l["rank"].as_u64()?)))
-        .collect();
-    let stage = format!(
-        "[[stage]]\nkind = \"trp\"\nscheme = \"spatial\"\nranks = {{ {} }}\n{then}",
-        ranks.join(", ")
-    );
-    Some(recipe(name, &stage))
+fn trained(name: &str, scheme: &str, how: &str) -> Option<String> {
+    let (low_rank, split) = (training(14, 0.05), training(12, 0.02));
+    let how = format!("anneal = 0.4\n{how}training = {low_rank}\nfine-tune = {split}\n");
+    arm(name, scheme, &how)
 }
 
 pub(super) fn experiment() -> Experiment {
     let arms = vec![
         Arm::new(
             "trp+nu",
-            "projections and nuclear norm while training, then the split into 3 × 1 and 1 × 3",
-            |_| trained("TRP + Nu, spatial", "spatial", "", TRAINING),
+            "projections and nuclear norm while training, the split into 3 × 1 and 1 × 3, training",
+            |_| trained("TRP + Nu, spatial", "spatial", ""),
         ),
-        Arm::new("svd", "the input split at TRP's ranks", |r| {
-            same_ranks("SVD", r, "")
-        })
-        .needing(&["trp+nu"]),
-        Arm::new("svd+tune", "the same, then trained as long as TRP", |r| {
-            same_ranks(
-                "SVD, then training",
-                r,
-                &format!("fine-tune = {TRAINING}\n"),
-            )
-        })
-        .needing(&["trp+nu"]),
+        Arm::new("svd", "the input split at the same ranks", |_| {
+            arm("SVD", "spatial", "")
+        }),
+        Arm::new("svd+tune", "the same, then trained as long as TRP", |_| {
+            let tune = format!("fine-tune = {}\n", training(26, 0.05));
+            arm("SVD, then training", "spatial", &tune)
+        }),
         Arm::new("trp", "projections alone", |_| {
-            trained("TRP", "spatial", "nuclear = 0\n", TRAINING)
+            trained("TRP", "spatial", "nuclear = 0\n")
         }),
         Arm::new("nu", "nuclear norm alone", |_| {
-            trained("Nu", "spatial", "project = false\n", TRAINING)
+            trained("Nu", "spatial", "project = false\n")
         }),
-        Arm::new(
-            "channel",
-            "TRP + Nu, split into 3 × 3 and 1 × 1, half as long",
-            |_| trained("TRP + Nu", "channel", "", "{ epochs = 8, lr = 0.01 }"),
-        ),
+        Arm::new("channel", "TRP + Nu, split into 3 × 3 and 1 × 1", |_| {
+            trained("TRP + Nu, channel-wise", "channel", "")
+        }),
     ];
     let claims = vec![
         Claim {

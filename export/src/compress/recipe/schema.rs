@@ -7,6 +7,7 @@ use crate::compress::mask::{Penalty, Rule, Scope};
 use crate::compress::trp::{RankRule, Scheme};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 /// A stage of a recipe, by its `kind`.
 #[derive(Clone, PartialEq, Debug)]
@@ -232,6 +233,9 @@ pub struct Trp {
     pub split: Option<RankRule>,
     /// The split by a budget: the share of the input model's multiply-accumulates that is left.
     pub macs: Option<f64>,
+    /// With `macs`, ranks are multiples of this, or full. Kernels for microcontrollers take channels by four.
+    #[serde(default = "Trp::rank_multiple")]
+    pub rank_multiple: NonZeroUsize,
     /// The split by name: the rank of each layer; those that are not named stay whole.
     pub ranks: Option<BTreeMap<String, usize>>,
     /// Decompose the first convolution, too.
@@ -252,6 +256,9 @@ impl Trp {
     }
     fn nuclear() -> f64 {
         3e-4
+    }
+    fn rank_multiple() -> NonZeroUsize {
+        NonZeroUsize::MIN
     }
 }
 

@@ -76,7 +76,13 @@ fn fixed_ranks(
                 .map(|layer| decompose(graph, layer, stage.scheme));
             let decomposed: Vec<LayerSvd> = decomposed.collect::<Result<_, _>>()?;
             let budget = session.budget(share);
-            Ok(Some(ranks_for_budget(graph, layers, &decomposed, budget)?))
+            Ok(Some(ranks_for_budget(
+                graph,
+                layers,
+                &decomposed,
+                budget,
+                stage.rank_multiple,
+            )?))
         }
         _ => Ok(None),
     }
@@ -148,7 +154,7 @@ pub(super) fn run(
         (None, Some(rule), _) => split(graph, &layers, scheme, |_, svd| Some(svd.rank(rule)))?,
         (None, None, share) => {
             let budget = session.budget(share.unwrap_or(1.0));
-            split_to_budget(graph, &layers, scheme, budget)?
+            split_to_budget(graph, &layers, scheme, budget, stage.rank_multiple)?
         }
     };
     let after = session.accuracy(graph)?;

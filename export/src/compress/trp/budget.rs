@@ -1,6 +1,7 @@
 //! Ranks for a budget of multiply-accumulates over the whole network.
 
 use super::TrpError;
+use std::num::NonZeroUsize;
 
 /// What the choice of ranks needs of a layer.
 #[derive(Clone, PartialEq, Debug)]
@@ -11,6 +12,16 @@ pub struct Cost {
     pub macs: u64,
     /// Multiply-accumulates of both convolutions, for each rank.
     pub macs_per_rank: u64,
+    /// Ranks below full are multiples of this.
+    pub multiple: NonZeroUsize,
+}
+
+impl Cost {
+    /// The least rank above `rank`.
+    fn above(&self, rank: usize) -> usize {
+        let next = (rank / self.multiple + 1) * self.multiple.get();
+        next.min(self.sigma.len())
+    }
 }
 
 /// Ranks of all layers.
@@ -22,13 +33,14 @@ pub struct Allocation {
     pub macs: u64,
 }
 
-/// Starts with rank 1 everywhere and adds the rank that keeps most of its layer's energy, `σ_i²/Σσ²`, for a
-/// multiply-accumulate, until none fits `budget`. A layer that would cost as much split as whole stays whole.
+/// Starts with the least rank everywhere and adds the ranks that keep most of their layer's energy, `σ_i²/Σσ²`, for a
+/// multiply-accumulate, until none fit `budget`. A layer that would cost as much split as whole stays whole.
 ///
 /// # Errors
-/// Rank 1 everywhere is above the budget.
+/// The least rank everywhere is above the budget.
 pub fn allocate(layers: &[Cost], budget: u64) -> Result<Allocation, TrpError> {
-    let first = |l: &Cost| (l.macs_per_rank < l.macs).then_some(1);
+    let saves = |l: &Cost, rank: usize| (rank as u64 * l.macs_per_rank < l.macs).then_some(rank);
+    let first = |l: &Cost| saves(l, l.above(0));
     let mut ranks: Vec<Option<usize>> = layers.iter().map(first).collect();
     let cost = |l: &Cost, rank: Option<usize>| rank.map_or(l.macs, |r| r as u64 * l.macs_per_rank);
     let mut macs: u64 = layers.iter().zip(&ranks).map(|(l, &r)| cost(l, r)).sum();
@@ -48,10 +60,10 @@ pub fn allocate(layers: &[Cost], budget: u64) -> Result<Allocation, TrpError> {
             if rank >= layer.sigma.len() {
                 return None;
             }
-            let next = ((rank as u64 + 1) * layer.macs_per_rank < layer.macs).then_some(rank + 1);
+            let next = saves(layer, layer.above(rank));
             let extra = cost(layer, next) - cost(layer, Some(rank));
             let gained = match next {
-                Some(_) => layer.sigma[rank].powi(2),
+                Some(next) => energy(&layer.sigma[rank..next]),
                 None => energy(&layer.sigma[rank..]),
             };
             let worth = gained / energies[i] / extra.max(1) as f64;
@@ -78,7 +90,27 @@ mod tests {
             sigma: sigma.to_vec(),
             macs,
             macs_per_rank,
+            multiple: NonZeroUsize::MIN,
         }
+    }
+
+    #[test]
+    fn ranks_are_multiples_or_full() {
+        let four = |sigma: &[f64], macs| Cost {
+            multiple: NonZeroUsize::new(4).unwrap(),
+            ..layer(sigma, macs, 100)
+        };
+        let layers = [four(&[1.0; 10], 2000), four(&[0.5; 9], 700)];
+        let ranks = |budget| allocate(&layers, budget).map(|found| found.ranks);
+        assert_eq!(ranks(900).unwrap(), vec![Some(4), Some(4)]);
+        assert_eq!(ranks(1299).unwrap(), vec![Some(8), Some(4)]);
+        // Rank 8 of the second one would cost more than the whole.
+        assert_eq!(ranks(5000).unwrap(), vec![Some(10), None]);
+        let least = TrpError::Budget {
+            budget: 799,
+            least: 800,
+        };
+        assert_eq!(ranks(799), Err(least));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::graph::{Clamp, DType, Data, Graph, Node, Op, Value, ValueId, Window};
 use crate::passes::macs;
 use serde::Serialize;
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 /// A convolution that can be decomposed: one group, a kernel above 1 × 1, constant float weights.
 #[derive(Clone, PartialEq, Debug)]
@@ -114,7 +115,7 @@ pub fn decompose(
 }
 
 /// Ranks of `candidates`, in their order, so that the whole graph has at most `budget` multiply-accumulates; those without
-/// one stay whole. `decomposed` are the candidates' weights.
+/// one stay whole, the others are multiples of `multiple` or full. `decomposed` are the candidates' weights.
 ///
 /// # Errors
 /// The budget is out of reach.
@@ -123,11 +124,13 @@ pub fn ranks_for_budget(
     candidates: &[Candidate],
     decomposed: &[LayerSvd],
     budget: u64,
+    multiple: NonZeroUsize,
 ) -> Result<Vec<Option<usize>>, TrpError> {
     let cost = |(c, svd): (&Candidate, &LayerSvd)| Cost {
         sigma: svd.sigma(),
         macs: c.macs,
         macs_per_rank: c.macs_per_rank,
+        multiple,
     };
     let costs: Vec<Cost> = candidates.iter().zip(decomposed).map(cost).collect();
     let others = crate::passes::total_macs(graph) - candidates.iter().map(|c| c.macs).sum::<u64>();
@@ -135,7 +138,7 @@ pub fn ranks_for_budget(
     let left = budget.checked_sub(others).ok_or_else(|| {
         let least = costs
             .iter()
-            .map(|c| c.macs_per_rank.min(c.macs))
+            .map(|c| (c.macs_per_rank * multiple.get() as u64).min(c.macs))
             .sum::<u64>();
         unreachable(others + least)
     })?;
@@ -192,10 +195,11 @@ pub fn split_to_budget(
     candidates: &[Candidate],
     scheme: Scheme,
     budget: u64,
+    multiple: NonZeroUsize,
 ) -> Result<Vec<SplitLayer>, TrpError> {
     let decomposed = candidates.iter().map(|c| decompose(graph, c, scheme));
     let decomposed: Vec<LayerSvd> = decomposed.collect::<Result<_, _>>()?;
-    let ranks = ranks_for_budget(graph, candidates, &decomposed, budget)?;
+    let ranks = ranks_for_budget(graph, candidates, &decomposed, budget, multiple)?;
     let mut ranks = ranks.into_iter();
     split(graph, candidates, scheme, |_, _| ranks.next().flatten())
 }

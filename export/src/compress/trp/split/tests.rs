@@ -3,6 +3,7 @@ use crate::compress::testing::{Net, distance, run};
 use crate::compress::trp::RankRule;
 use crate::onnx::{LoadOptions, load_model, write::to_model_proto};
 use crate::passes::total_macs;
+use std::num::NonZeroUsize;
 
 const SCHEMES: [Scheme; 3] = [Scheme::Channel, Scheme::Spatial, Scheme::Decoupled];
 
@@ -169,13 +170,14 @@ fn a_budget_is_met_and_named_when_out_of_reach() {
         let (_, mut graph) = residual();
         let budget = total_macs(&graph) / 2;
         let all = candidates(&graph, scheme, false);
-        split_to_budget(&mut graph, &all, scheme, budget).unwrap();
+        split_to_budget(&mut graph, &all, scheme, budget, NonZeroUsize::MIN).unwrap();
         let found = total_macs(&graph);
         assert!(
             found <= budget && found > budget * 9 / 10,
             "{scheme:?}: {found} of {budget}"
         );
-        let try_budget = |budget| split_to_budget(&mut residual().1, &all, scheme, budget);
+        let try_budget =
+            |budget| split_to_budget(&mut residual().1, &all, scheme, budget, NonZeroUsize::MIN);
         let least = match try_budget(1000) {
             Err(TrpError::Budget {
                 budget: 1000,
