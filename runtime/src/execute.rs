@@ -8,6 +8,7 @@ use crate::kernels::helium::{self, Helium};
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
 use crate::kernels::split::Split;
+use crate::kernels::wide::Wide;
 use crate::kernels::{self, Arithmetic, Average, DepthwiseLanes, Float, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
@@ -71,6 +72,27 @@ pub(crate) fn execute<const OPS: u64>(
         O::DepthwiseI8Helium if linked(O::DepthwiseI8Helium) => depthwise_helium(step, data, arena),
         O::FullyConnectedI8Helium if linked(O::FullyConnectedI8Helium) => {
             dense_helium(step, data, arena)
+        }
+        O::ConvI8Wide if linked(O::ConvI8Wide) => {
+            let p = step.parameters::<format::ConvI8>()?;
+            if linked(O::ConvAddI8Wide) {
+                conv_wide::<true>(step, p, None, data, arena)
+            } else {
+                conv_wide::<false>(step, p, None, data, arena)
+            }
+        }
+        O::ConvAddI8Wide if linked(O::ConvAddI8Wide) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_wide::<true>(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::FullyConnectedI8Wide if linked(O::FullyConnectedI8Wide) => {
+            let p = step.parameters::<format::FullyConnectedI8>()?;
+            dense_packed(
+                step,
+                p,
+                &wide(data, p.weights, p.bias, p.multipliers)?,
+                arena,
+            )
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
@@ -143,7 +165,8 @@ pub(crate) fn execute<const OPS: u64>(
         O::Quantize if linked(O::Quantize) => quantize(step, arena),
         O::Dequantize if linked(O::Dequantize) => dequantize(step, arena),
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
-        O::Coded if linked(O::Coded) => coded::layer::<OPS>(step, data, arena),
+        O::Coded if linked(O::Coded) => coded::entropy_coded::<OPS>(step, data, arena),
+        O::Codebook if linked(O::Codebook) => coded::codebook::<OPS>(step, data, arena),
         _ => None,
     }
 }
@@ -267,6 +290,45 @@ fn split<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Op
 
 fn quad<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Quad<'d>> {
     Some(Quad {
+        weights: typed(part(data, weights)?)?,
+        bias: typed(part(data, bias)?)?,
+        multipliers: typed(part(data, multipliers)?)?,
+    })
+}
+
+fn conv_wide<const ADDS: bool>(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    kernels::conv_wide::<ADDS>(
+        &Geometry::new(&p.window)?,
+        &wide(data, p.weights, p.bias, p.multipliers)?,
+        p.int8.input_zero_point.get() as i8,
+        Output::from(&p.int8),
+        &mut io,
+        scratch,
+        residual.map(Residual::from).as_ref(),
+    )
+}
+
+fn dense_packed(
+    step: &Step<'_>,
+    p: &format::FullyConnectedI8,
+    weights: &impl Packed,
+    arena: &mut [u8],
+) -> Option<()> {
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let (x, y) = (typed(x)?, typed_mut(y)?);
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    kernels::patch::dense_packed(inputs, outputs, weights, Output::from(&p.int8), x, y)
+}
+
+fn wide<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Wide<'d>> {
+    Some(Wide {
         weights: typed(part(data, weights)?)?,
         bias: typed(part(data, bias)?)?,
         multipliers: typed(part(data, multipliers)?)?,

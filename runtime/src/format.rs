@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First bytes of every plan.
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 /// Format version written and read by this crate.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Most dimensions a tensor may have.
 pub const MAX_RANK: usize = 6;
 /// Alignment of the arena and of packed weights within the file.
@@ -204,18 +204,25 @@ record! {
 }
 
 record! {
-    /// Begins the parameters of a layer whose weights are entropy-coded; those of its operator follow. Its weights are then
-    /// `u32[tiles]`, where each tile's codes begin (in bytes from the first of these numbers), and the codes of all tiles, one
+    /// Begins the parameters of a layer whose weights are stored otherwise than its kernel reads them; those of its operator
+    /// follow. They are decoded a tile of output channels at a time; the scratch has the length that [`crate::kernels::coded`]
+    /// says. Biases and multipliers are stored as ever.
+    ///
+    /// [`OpCode::Coded`]: the weights are entropy-coded bytes: `u32[tiles]`, where each tile's codes begin (in bytes from the first of these numbers), and the codes of all tiles, one
     /// behind the other, an even number of bytes each: the weights of a tile, packed as the operator says, two of them for each
-    /// 16 bits (see [`crate::formats::levels`]). Biases and multipliers are never among them. The scratch has the length that
-    /// [`crate::kernels::coded`] says.
+    /// 16 bits (see [`crate::formats::levels`]).
+    ///
+    /// [`OpCode::Codebook`]: a byte for each 16-bit weight, packed as the operator says, which is looked up in a table.
     Coding {
-        /// [`OpCode`] of the layer: an int8 convolution of one group or fully connected layer, with bytes as weights.
+        /// [`OpCode`] of the layer: an int8 convolution of one group or fully connected layer; its weights are bytes, or wide
+        /// for a codebook.
         layer: U16,
-        /// Order of the exp-Golomb codes, at most [`crate::formats::levels::MAX_ORDER`].
+        /// Order of the exp-Golomb codes, at most [`crate::formats::levels::MAX_ORDER`]; 0 for a codebook.
         order: U16,
         /// Output channels of a tile, a multiple of four; the last one may have fewer.
         tile: U32,
+        /// `i16[256]` of a codebook, in the data section; empty otherwise.
+        table: Span,
     }
 }
 
@@ -649,6 +656,14 @@ op_codes! {
     Take = 49, "take";
     /// [`Coding`]: a layer with entropy-coded weights. Sets of operators have both this one and the layer's.
     Coded = 50, "coded layer";
+    /// As `ConvI8`, one group, 16-bit weights in pairs: see [`crate::kernels::wide`].
+    ConvI8Wide = 51, "conv2d int8, wide weights";
+    /// [`ConvAddI8`], weights as for `ConvI8Wide`.
+    ConvAddI8Wide = 52, "conv2d and add int8, wide weights";
+    /// As `FullyConnectedI8`, weights as for `ConvI8Wide`.
+    FullyConnectedI8Wide = 53, "fully connected int8, wide weights";
+    /// [`Coding`]: a layer whose weights are looked up in a table. Sets of operators have both this one and the layer's.
+    Codebook = 54, "codebook layer";
 }
 
 impl OpCode {

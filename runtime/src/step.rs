@@ -55,7 +55,9 @@ impl<'p> Step<'p> {
     /// The operators that it takes to run this step.
     pub(crate) fn op_set(&self) -> u64 {
         let layer = match self.code {
-            OpCode::Coded => self.coded().map_or(0, |(_, layer)| layer.code.bit()),
+            OpCode::Coded | OpCode::Codebook => {
+                self.coded().map_or(0, |(_, layer)| layer.code.bit())
+            }
             _ => 0,
         };
         self.code.bit() | layer
@@ -83,7 +85,7 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size().into()))
             }
-            O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium => {
+            O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium | O::ConvI8Wide => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * one_group(&p.window))
             }
@@ -94,11 +96,18 @@ impl<'p> Step<'p> {
                     pixels(&p.window) * u64::from(weights)
                 })
             }
-            O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium => {
+            O::ConvAddI8
+            | O::ConvAddI8Split
+            | O::ConvAddI8Quad
+            | O::ConvAddI8Helium
+            | O::ConvAddI8Wide => {
                 let p = self.parameters::<format::ConvAddI8>();
                 p.map(|p| pixels(&p.conv.window) * one_group(&p.conv.window))
             }
-            O::FullyConnectedI8Split | O::FullyConnectedI8Quad | O::FullyConnectedI8Helium => {
+            O::FullyConnectedI8Split
+            | O::FullyConnectedI8Quad
+            | O::FullyConnectedI8Helium
+            | O::FullyConnectedI8Wide => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
                     p.shape
@@ -120,7 +129,7 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::FullyConnectedF32>();
                 p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, 4))
             }
-            O::Coded => self.coded_macs(),
+            O::Coded | O::Codebook => self.coded_macs(),
             _ => None,
         };
         macs.unwrap_or(0)
@@ -144,6 +153,7 @@ impl<'p> Step<'p> {
             O::ConvI8Split,
             O::ConvI8Quad,
             O::ConvI8Helium,
+            O::ConvI8Wide,
             O::DepthwiseI8Helium,
         ]) {
             let p = self.record::<format::ConvI8>()?;
@@ -153,6 +163,7 @@ impl<'p> Step<'p> {
             O::ConvAddI8Split,
             O::ConvAddI8Quad,
             O::ConvAddI8Helium,
+            O::ConvAddI8Wide,
         ]) {
             let p = self.record::<format::ConvAddI8>()?;
             self.conv_i8(limits, &p.conv, true)?;
@@ -175,6 +186,7 @@ impl<'p> Step<'p> {
             O::FullyConnectedI8Split,
             O::FullyConnectedI8Quad,
             O::FullyConnectedI8Helium,
+            O::FullyConnectedI8Wide,
         ]) {
             let p = self.record::<format::FullyConnectedI8>()?;
             self.operands(limits, 1, 1, Sharing::Nothing)?;
@@ -263,7 +275,7 @@ impl<'p> Step<'p> {
             self.record::<format::Nothing>()?;
             self.operands(limits, 1, 1, Sharing::Whole)?;
             self.same_length()
-        } else if self.is::<OPS>(&[O::Coded]) {
+        } else if self.is::<OPS>(&[O::Coded, O::Codebook]) {
             self.coded_layer::<OPS>(limits)
         } else {
             Err(StepError::UnknownOperator(self.code as u16))
@@ -368,12 +380,13 @@ impl<'p> Step<'p> {
         }
         let filled = |n: u32| n.checked_next_multiple_of(4).ok_or(StepError::Parameter);
         let channels = filled(channels)?;
-        let (taps, size) = match self.form() {
-            Form::Split => (filled(taps)?, 2),
+        let halves = match self.form() {
             // Two channels share 16 bits.
-            _ => (taps, 2),
+            Form::Split => times(filled(taps)?, channels)? / 2,
+            Form::Wide => times(filled(taps)?, channels)?,
+            _ => times(taps, channels)? / 2,
         };
-        limits.constant(weights, times(taps, channels)? / 2, size)?;
+        limits.constant(weights, halves, 2)?;
         self.factors(limits, channels, bias, multipliers)
     }
 

@@ -11,7 +11,7 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 9] = [
+const FIXTURES: [(&str, &[u8]); 11] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     (
         "int8 patches",
@@ -33,6 +33,8 @@ const FIXTURES: [(&str, &[u8]); 9] = [
         "coded helium",
         include_bytes!("fixtures/coded_helium.kinglet"),
     ),
+    ("codebook", include_bytes!("fixtures/codebook.kinglet")),
+    ("wide", include_bytes!("fixtures/wide.kinglet")),
 ];
 
 /// Larger arenas are checked, but not run: that would test the allocator.

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod costs;
+pub mod formats;
 pub mod networks;
 pub mod performance;
 pub mod pytorch;

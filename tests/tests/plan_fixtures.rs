@@ -2,9 +2,12 @@
 
 use kinglet::{OpCode, Plan};
 use kinglet_export::compile::{CompileOptions, Kernels, StoredWeights, Target, Tiling, compile};
+use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
+use kinglet_tests::formats::{in_format, many_valued};
 use kinglet_tests::networks::everything;
+use kinglet_tests::wide_network::wide_network;
 use std::path::Path;
 
 /// Set it to write the files anew.
@@ -14,7 +17,7 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 9] = [
+const FIXTURES: [Fixture; 11] = [
     (
         "int8.kinglet",
         || everything(true),
@@ -68,6 +71,18 @@ const FIXTURES: [Fixture; 9] = [
         || small(everything(true)),
         Target::CortexM55,
         StoredWeights::Coded,
+    ),
+    (
+        "codebook.kinglet",
+        || in_format(everything(true), WeightFormat::Rf8),
+        Target::CortexM4f,
+        StoredWeights::Plain,
+    ),
+    (
+        "wide.kinglet",
+        || many_valued(wide_network(240)),
+        Target::CortexM4f,
+        StoredWeights::Plain,
     ),
 ];
 
@@ -143,7 +158,7 @@ fn the_fixtures_use_nearly_every_operator() {
         }
     }
     println!("unused: {unused:?}");
-    // Wide weights come from asymmetric models only; their kernels are the narrow ones' with another type. Planes of kernels
+    // 16-bit weights of targets without working memory come from asymmetric models only; their kernels are the narrow ones' with another type. Planes of kernels
     // other than 3×3 have the records and checks of `DepthwiseI8Small`.
     let known = [
         OpCode::ConvI8W16,

@@ -2,6 +2,7 @@
 
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::{CompileOptions, compile};
+use crate::compress::formats::WeightFormat;
 use crate::graph::{Data, Graph};
 use crate::host::Runner;
 use crate::model::load_graph;
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// fewer bits entropy-coded; 0 is the finest.
     #[arg(long, default_value_t = 0.0, value_name = "STEP")]
     weight_step: f64,
+    /// Format of the weights. The float formats take a byte a weight, too; a device multiplies them as 16-bit integers.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    weights: WeightFormat,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -50,6 +54,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let (graph, warnings) =
         load_graph(&args.model.model, &args.model.load_options()).into_diagnostic()?;
     common::print_warnings(&warnings);
+    ensure!(
+        args.weights == WeightFormat::Int8 || args.weight_step == 0.0,
+        "--weight-step is for int8 weights, not for {}",
+        args.weights.name()
+    );
     ensure!(
         args.weight_step >= 0.0 && args.weight_step.is_finite(),
         "--weight-step must be 0 or more, not {}",
@@ -75,6 +84,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         &Options {
             int8_io: args.int8_io,
             weight_step: args.weight_step,
+            weights: args.weights,
         },
     )
     .into_diagnostic()?;

@@ -50,9 +50,7 @@ impl Layers {
 /// Whether node `t` has a kernel that adds a residual to its results.
 pub(super) fn can_add(facts: Facts<'_>, t: usize, target: Target) -> bool {
     let node = &facts.graph.nodes[t];
-    matches!(node.op, Op::Conv2d { groups: 1, .. })
-        && target.patches()
-        && narrow(facts, node).is_some()
+    matches!(node.op, Op::Conv2d { groups: 1, .. }) && target.patches() && fits(facts, node)
 }
 
 /// Chooses a kernel for every int8 layer of a channels-last graph.
@@ -87,12 +85,12 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
     Ok(Layers { layers, residuals })
 }
 
-/// The node's weights as bytes, if they fit.
-fn narrow(facts: Facts<'_>, node: &Node) -> Option<Vec<i8>> {
-    match facts.value(node.inputs[1]).data.as_ref()? {
-        Data::I8(v) => Some(v.clone()),
-        Data::I32(v) => v.iter().map(|&w| i8::try_from(w).ok()).collect(),
-        _ => None,
+/// Whether the node's weights are constants of at most 16 bits.
+fn fits(facts: Facts<'_>, node: &Node) -> bool {
+    match &facts.value(node.inputs[1]).data {
+        Some(Data::I8(_)) => true,
+        Some(Data::I32(v)) => v.iter().all(|&w| i16::try_from(w).is_ok()),
+        _ => false,
     }
 }
 
@@ -142,11 +140,14 @@ impl Chooser<'_> {
         let weights = transpose_data(&self.weights()?, shape, &packing);
         let (int8, bias, multipliers) = self.numbers(shape[0], clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
-        let patches = self.target.patches() && narrow;
+        let patches = self.target.patches();
         let scratch_of = |form| geometry.as_ref().and_then(|g| scratch::conv(form, g, adds));
         if patches && groups == 1 {
             let form = match self.target.form() {
-                form if self.own(conv_code(form, adds), conv_code(Form::Plain, adds)) => form,
+                _ if !narrow && (adds || self.kernels != Kernels::Plain) => Form::Wide,
+                form if narrow && self.own(conv_code(form, adds), conv_code(Form::Plain, adds)) => {
+                    form
+                }
                 _ => Form::Plain,
             };
             let packed = match form {
@@ -160,13 +161,17 @@ impl Chooser<'_> {
                 _ => packing::pack(form, &weights, &bias, &multipliers),
             };
             let form = if packed.is_some() { form } else { Form::Plain };
+            let by_patches = form != Form::Plain || narrow;
             return Ok(Layer {
-                code: conv_code(form, adds),
+                code: match by_patches {
+                    true => conv_code(form, adds),
+                    false => OpCode::ConvI8W16,
+                },
                 int8,
                 constants: packed.unwrap_or_else(|| plain(weights, bias, multipliers)),
                 needs: Needs {
-                    scratch: scratch_of(form).unwrap_or(0),
-                    in_place: !adds && geometry.is_some_and(|g| g.pointwise()),
+                    scratch: scratch_of(form).filter(|_| by_patches).unwrap_or(0),
+                    in_place: by_patches && !adds && geometry.is_some_and(|g| g.pointwise()),
                 },
                 geometry,
                 grouped: false,
@@ -183,8 +188,8 @@ impl Chooser<'_> {
             _ if geometry.is_some_and(|g| planes::is_small(&g)) => OpCode::DepthwiseI8Small,
             _ => OpCode::DepthwiseI8Planes,
         };
-        let rows =
-            fits(form).filter(|_| patches && depthwise && self.own(own, OpCode::DepthwiseI8));
+        let rows = fits(form)
+            .filter(|_| patches && narrow && depthwise && self.own(own, OpCode::DepthwiseI8));
         let packed = match form {
             Form::Helium if rows.is_some() => {
                 packing::pack_depthwise(&self.weights()?, &bias, &multipliers)
@@ -222,7 +227,11 @@ impl Chooser<'_> {
         let (int8, bias, multipliers) = self.numbers(outputs, clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
         let form = match self.target.form() {
-            form if self.own(dense_code(form, narrow), dense_code(Form::Plain, narrow)) => form,
+            Form::Plain => Form::Plain,
+            _ if !narrow && self.kernels != Kernels::Plain => Form::Wide,
+            form if narrow && self.own(dense_code(form, true), dense_code(Form::Plain, true)) => {
+                form
+            }
             _ => Form::Plain,
         };
         let mut packed = packing::pack(form, &weights, &bias, &multipliers);
@@ -324,6 +333,8 @@ fn conv_code(form: Form, adds: bool) -> OpCode {
         (Form::Split, true) => OpCode::ConvAddI8Split,
         (Form::Quad, false) => OpCode::ConvI8Quad,
         (Form::Quad, true) => OpCode::ConvAddI8Quad,
+        (Form::Wide, false) => OpCode::ConvI8Wide,
+        (Form::Wide, true) => OpCode::ConvAddI8Wide,
         (Form::Helium, false) => OpCode::ConvI8Helium,
         (Form::Helium, true) => OpCode::ConvAddI8Helium,
     }
@@ -335,6 +346,7 @@ fn dense_code(form: Form, narrow: bool) -> OpCode {
         (Form::Split, _) => OpCode::FullyConnectedI8Split,
         (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
         (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
+        (Form::Wide, _) => OpCode::FullyConnectedI8Wide,
         (Form::Plain, true) => OpCode::FullyConnectedI8,
         (Form::Plain, false) => OpCode::FullyConnectedI8W16,
     }

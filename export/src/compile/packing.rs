@@ -18,7 +18,7 @@ pub(super) enum Weights {
     I8(Vec<i8>),
     /// 16-bit numbers.
     I16(Vec<i16>),
-    /// Where each tile's codes begin, and the codes: see [`super::coded`].
+    /// What they are decoded from: see [`super::coded`].
     Codes(Vec<u8>),
 }
 
@@ -43,6 +43,24 @@ pub(super) fn pack(
     let factor = |c: usize| multipliers.get(c).copied().unwrap_or(1.0);
     match form {
         Form::Plain => None,
+        Form::Wide => {
+            let mut packed = Vec::with_capacity(blocks * taps.next_multiple_of(4) * 4);
+            for block in 0..blocks {
+                for group in 0..taps.div_ceil(4) {
+                    for first in [0, 1] {
+                        for channel in 0..4 {
+                            let w = |tap| at(block * 4 + channel, group * 4 + tap);
+                            packed.extend([w(first), w(first + 2)]);
+                        }
+                    }
+                }
+            }
+            Some(Packed {
+                weights: Weights::I16(packed),
+                bias: (0..blocks * 4).map(filled).collect(),
+                multipliers: (0..blocks * 4).map(factor).collect(),
+            })
+        }
         Form::Quad => {
             let weights = (0..blocks * taps).flat_map(|i| {
                 let (block, tap) = (i / taps, i % taps);

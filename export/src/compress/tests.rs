@@ -1,11 +1,12 @@
 //! All methods in one pipeline, in the order of recipes.
 
-use super::formats::{Granularity, WeightFormat, dequantized, table_model};
+use super::formats::{Granularity, WeightFormat, dequantized};
 use super::gate::{assert_no_gates, blocks, remove_blocks};
 use super::mask::{Channels, Limits, Selection, cut};
 use super::testing::{Net, distance, run};
 use super::trp::{Scheme, candidates, split_to_budget};
 use super::{gaussian, report};
+use crate::onnx::write::to_coded_model_proto;
 use crate::onnx::{LoadOptions, load_model};
 use crate::passes::{fold_batch_norm, total_macs};
 use std::num::NonZeroUsize;
@@ -57,6 +58,10 @@ fn structure_rank_rate_and_number_format_compose() {
     assert!(coded * 4 < report::float_bytes(&original));
 
     let codes = dequantized(&mut graph, WeightFormat::Rf8, Granularity::Tensor);
-    let imported = load_model(&table_model(&graph, &codes), &LoadOptions::default()).unwrap();
+    let imported = load_model(
+        &to_coded_model_proto(&graph, &codes),
+        &LoadOptions::default(),
+    )
+    .unwrap();
     assert_eq!(run(&imported, &input), run(&graph, &input));
 }

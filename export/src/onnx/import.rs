@@ -2,6 +2,7 @@
 
 use super::attributes::OnnxNode;
 use super::facts::{self, Facts};
+use super::lookup::{self, Constant};
 use super::{LoadOptions, OnnxError, check, tensor};
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -468,7 +469,10 @@ impl<'a> Importer<'a> {
                     Some((shape, data)) if shape.iter().product::<usize>() == data.len() => {
                         (shape.clone(), data.clone())
                     }
-                    _ => return Ok(false),
+                    _ => match self.looked_up(node)? {
+                        Some(constant) => constant,
+                        None => return Ok(false),
+                    },
                 }
             }
         };
@@ -476,6 +480,24 @@ impl<'a> Importer<'a> {
         let id = self.add_constant(&name, shape, data, None);
         self.values.insert(name, id);
         Ok(true)
+    }
+
+    /// See [`lookup`]. All operands are constants.
+    fn looked_up(&mut self, node: &OnnxNode) -> Result<Option<Constant>, OnnxError> {
+        let mut operand = |i| -> Result<Option<Constant>, OnnxError> {
+            let id = self.optional(node, i)?;
+            let value = id.map(|id| &self.graph[id]);
+            Ok(value.and_then(|v| Some((v.shape.clone(), v.data.clone()?))))
+        };
+        let (Some(x), y) = (operand(0)?, operand(1)?) else {
+            return Ok(None);
+        };
+        Ok(match (node.op(), y) {
+            ("Cast", None) => lookup::cast(&x, node.int("to", 0)),
+            ("Gather", Some(index)) if node.int("axis", 0) == 0 => lookup::gather(&x, &index),
+            ("Mul", Some(scale)) => lookup::scaled(&x, &scale),
+            _ => None,
+        })
     }
 
     fn dropout(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {

@@ -11,6 +11,7 @@ mod error;
 mod facts;
 mod import;
 mod linear;
+mod lookup;
 mod movement;
 mod quantization;
 mod signed;

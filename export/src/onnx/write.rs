@@ -4,12 +4,13 @@
 //! values are written out in full as `DequantizeLinear → op → QuantizeLinear` (QDQ): the file says literally what the
 //! integer form means.
 
+use crate::compress::formats::{Coded, WeightFormat};
 use crate::files::{FileError, write_atomic};
 use crate::graph::{
     Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
 };
 use prost::Message;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 use tract_onnx::pb;
@@ -17,9 +18,22 @@ use tract_onnx::pb;
 /// Operator set written; 19 is used only where 17 cannot say it (dilated average pooling).
 const OPSET: i64 = 17;
 
-/// The graph as an ONNX model.
+/// The graph as an ONNX model. Integer weights that are values of an eight-bit float format are written as their codes.
 pub fn to_model_proto(graph: &Graph) -> pb::ModelProto {
-    let mut writer = Writer::new(graph);
+    let values = (0..graph.values.len()).map(ValueId);
+    let coded = |id| Some((id, format_weights(&graph[id])?));
+    to_coded_model_proto(graph, &values.filter_map(coded).collect())
+}
+
+/// The graph as an ONNX model in which each coded tensor is a `uint8` initialiser, looked up in a table of 256 floats:
+///
+/// ```text
+/// codes ─ Cast(int32) ─ Gather(table) ─ Mul(scale) ─ the tensor's old name
+/// ```
+///
+/// Constant-foldable: any runtime computes the floats once, and importing gives the graph back.
+pub fn to_coded_model_proto(graph: &Graph, coded: &BTreeMap<ValueId, Coded>) -> pb::ModelProto {
+    let mut writer = Writer::new(graph, coded);
     for node in &graph.nodes {
         writer.node(node);
     }
@@ -57,8 +71,27 @@ pub fn write(graph: &Graph, path: impl AsRef<Path>) -> Result<(), FileError> {
     write_atomic(path, |file| file.write_all(&bytes))
 }
 
+/// Integer weights as values of an eight-bit float format.
+fn format_weights(value: &Value) -> Option<Coded> {
+    let (Some(Data::I32(integers)), Some(q)) = (&value.data, &value.quantization) else {
+        return None;
+    };
+    if value.shape.len() < 2 || q.axis != Some(0) {
+        return None;
+    }
+    let row = integers.len().checked_div(q.scales.len())?.max(1);
+    let real = |(row, &scale): (&[i32], &f32)| -> Vec<f32> {
+        row.iter().map(|&w| w as f32 * scale).collect()
+    };
+    let rows = integers.chunks(row).zip(&q.scales);
+    let weights: Vec<f32> = rows.flat_map(real).collect();
+    let mut formats = WeightFormat::FLOATS.iter();
+    formats.find_map(|f| f.recognise(&weights, &value.shape))
+}
+
 struct Writer<'g> {
     graph: &'g Graph,
+    coded: &'g BTreeMap<ValueId, Coded>,
     nodes: Vec<pb::NodeProto>,
     initializers: Vec<pb::TensorProto>,
     names: HashSet<String>,
@@ -68,18 +101,22 @@ struct Writer<'g> {
     dequantized: HashMap<ValueId, String>,
     /// Scale and zero point initialisers already written, by value.
     parameters: HashMap<ValueId, (String, Option<String>)>,
+    /// Tables of eight-bit float formats already written.
+    tables: Vec<(WeightFormat, String)>,
 }
 
 impl<'g> Writer<'g> {
-    fn new(graph: &'g Graph) -> Self {
+    fn new(graph: &'g Graph, coded: &'g BTreeMap<ValueId, Coded>) -> Self {
         Writer {
             graph,
+            coded,
             nodes: Vec::new(),
             initializers: Vec::new(),
             names: graph.values.iter().map(|v| v.name.clone()).collect(),
             written: HashSet::new(),
             dequantized: HashMap::new(),
             parameters: HashMap::new(),
+            tables: Vec::new(),
         }
     }
 
@@ -120,12 +157,17 @@ impl<'g> Writer<'g> {
 
     /// The value as it is stored; constants become initialisers at first use.
     fn stored(&mut self, id: ValueId) -> String {
-        let value = &self.graph[id];
+        let (value, coded) = (&self.graph[id], self.coded.get(&id));
         if let Some(data) = &value.data
             && self.written.insert(id)
         {
-            self.initializers
-                .push(tensor(&value.name, &value.shape, data));
+            match coded {
+                Some(coded) => self.looked_up(coded, &value.name),
+                None => {
+                    let initializer = tensor(&value.name, &value.shape, data);
+                    self.initializers.push(initializer);
+                }
+            }
         }
         value.name.clone()
     }
@@ -133,7 +175,9 @@ impl<'g> Writer<'g> {
     /// The value as floats, through one DequantizeLinear a value if it is quantised.
     fn real(&mut self, id: ValueId) -> String {
         let stored = self.stored(id);
-        if self.graph[id].dtype == DType::F32 || self.graph[id].quantization.is_none() {
+        let value = &self.graph[id];
+        let float = value.dtype == DType::F32 || self.coded.contains_key(&id);
+        if float || value.quantization.is_none() {
             return stored;
         }
         if let Some(name) = self.dequantized.get(&id) {
@@ -142,6 +186,40 @@ impl<'g> Writer<'g> {
         let name = self.fresh(&format!("{stored}_dequantized"));
         self.dequantize(id, &name);
         self.dequantized.insert(id, name.clone());
+        name
+    }
+
+    /// A tensor as codes with their table.
+    fn looked_up(&mut self, coded: &Coded, output: &str) {
+        let table = self.table(coded.format);
+        let codes = Data::U8(coded.codes.clone());
+        let codes = self.initializer(&format!("{output}_codes"), &coded.shape, &codes);
+        let mut scale_shape = vec![1; coded.shape.len()];
+        match (coded.scales.len(), scale_shape.first_mut()) {
+            (1, _) | (_, None) => scale_shape.clear(),
+            (channels, Some(first)) => *first = channels,
+        }
+        let scales = Data::F32(coded.scales.clone());
+        let scales = self.initializer(&format!("{output}_scale"), &scale_shape, &scales);
+        let index = self.fresh(&format!("{output}_index"));
+        let looked = self.fresh(&format!("{output}_unscaled"));
+        let int32 = pb::tensor_proto::DataType::Int32 as usize;
+        self.push("Cast", &index, vec![codes], &index, vec![int("to", int32)]);
+        let inputs = vec![table, index];
+        self.push("Gather", &looked, inputs, &looked, vec![int("axis", 0)]);
+        self.push("Mul", output, vec![looked, scales], output, Vec::new());
+    }
+
+    /// The initialiser with a format's values.
+    fn table(&mut self, format: WeightFormat) -> String {
+        if let Some((_, name)) = self.tables.iter().find(|(f, _)| *f == format) {
+            return name.clone();
+        }
+        let finite = |v: &f32| if v.is_nan() { 0.0 } else { *v };
+        let values = Data::F32(format.table().iter().map(finite).collect());
+        let base = format!("{}_table", format.name().to_lowercase());
+        let name = self.initializer(&base, &[256], &values);
+        self.tables.push((format, name.clone()));
         name
     }
 

@@ -4,6 +4,7 @@
 //! computes its operand. What cannot be lowered stays in float between its ends, with a [`Warning`].
 
 use super::{Warning, is_private, op_name};
+use crate::compress::formats::{Layer, WeightFormat};
 use crate::graph::{Binary, DType, Data, Graph, Node, Op, Pool, Quantization, Value, ValueId};
 
 /// A bias scale this near to `s_x·s_w` is that product, rounded by the exporter.
@@ -22,10 +23,11 @@ pub fn lower_qdq(graph: &mut Graph) -> Vec<Warning> {
     sink_dequantizes(graph);
     raise_quantizes(graph);
     let mut reasons: Vec<(ValueId, String)> = Vec::new();
+    let mut rounded = Vec::new();
     let mut i = 0;
     while i < graph.nodes.len() {
         if graph.nodes[i].op == Op::Quantize {
-            match lower(graph, i) {
+            match lower(graph, i, &mut rounded) {
                 // Nodes may have been inserted or removed before this one; look again from the start of the change.
                 Ok(true) => {
                     i = 0;
@@ -43,7 +45,8 @@ pub fn lower_qdq(graph: &mut Graph) -> Vec<Warning> {
         i += 1;
     }
     graph.remove_dead_nodes();
-    warnings(graph, &reasons)
+    rounded.extend(warnings(graph, &reasons));
+    rounded
 }
 
 fn warnings(graph: &Graph, reasons: &[(ValueId, String)]) -> Vec<Warning> {
@@ -216,7 +219,7 @@ fn raise_quantizes(graph: &mut Graph) {
 }
 
 /// Lowers what Quantize node `i` stores. `Ok(false)`: it is a float that enters the integer part, and stays.
-fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
+fn lower(graph: &mut Graph, i: usize, rounded: &mut Vec<Warning>) -> Result<bool, String> {
     let (x, output) = (graph.nodes[i].inputs[0], graph.nodes[i].output);
     let Some(p) = graph.producer(x) else {
         return Ok(false);
@@ -235,8 +238,7 @@ fn lower(graph: &mut Graph, i: usize) -> Result<bool, String> {
         .ok_or("its result has no quantisation")?;
     let count = graph.nodes.len();
     let lowered = match node.op {
-        Op::Conv2d { .. } => layer(graph, &node)?,
-        Op::FullyConnected { .. } => layer(graph, &node)?,
+        Op::Conv2d { .. } | Op::FullyConnected { .. } => layer(graph, &node, rounded)?,
         Op::Binary {
             op: Binary::Div, ..
         } => return Err("integer division is not supported".into()),
@@ -286,9 +288,17 @@ fn activations(graph: &Graph, node: &Node, constants: bool) -> Result<Vec<ValueI
 }
 
 /// Operands of a convolution or fully connected layer, the bias in units of `s_x·s_w`.
-fn layer(graph: &mut Graph, node: &Node) -> Result<Vec<ValueId>, String> {
+fn layer(
+    graph: &mut Graph,
+    node: &Node,
+    rounded: &mut Vec<Warning>,
+) -> Result<Vec<ValueId>, String> {
     let x = integer_operand(graph, node.inputs[0])?;
-    let w = dequantized(graph, node.inputs[1]).ok_or("its weights are not quantised")?;
+    let w = match dequantized(graph, node.inputs[1]) {
+        Some(w) => w,
+        None => format_weights(graph, node, x, rounded)
+            .ok_or("its weights are not quantised, nor are they values of RF8, E4M3 or E3M4")?,
+    };
     let weights = &graph[w];
     let channels = weights.shape[0];
     let wq = weights
@@ -312,6 +322,52 @@ fn layer(graph: &mut Graph, node: &Node) -> Result<Vec<ValueId>, String> {
     }
     operands.splice(0..0, [x, w]);
     Ok(operands)
+}
+
+/// Float weights that are values of an eight-bit format, as integers.
+fn format_weights(
+    graph: &mut Graph,
+    node: &Node,
+    x: ValueId,
+    rounded: &mut Vec<Warning>,
+) -> Option<ValueId> {
+    let value = &graph[node.inputs[1]];
+    let Some(Data::F32(weights)) = &value.data else {
+        return None;
+    };
+    let mut formats = WeightFormat::FLOATS.iter();
+    let coded = formats.find_map(|f| f.recognise(weights, &value.shape))?;
+    let input = quantization(graph, x)?;
+    let bias = node.inputs.get(2).and_then(|&b| match &graph[b].data {
+        Some(Data::F32(bias)) => Some(&bias[..]),
+        _ => None,
+    });
+    let integers = coded.integers(&Layer {
+        bias: bias.unwrap_or(&[]),
+        input_scale: input.scales[0],
+        input_zero_point: input.zero_point,
+    });
+    if integers.rounded > 0 {
+        let format = coded.format.name();
+        rounded.push(Warning {
+            node: node.name.clone(),
+            op: op_name(&node.op).to_owned(),
+            message: format!(
+                "{} of {} {format} weights are so small beside the largest one of their channel that they were rounded \
+                 to its 16-bit unit",
+                integers.rounded,
+                weights.len()
+            ),
+        });
+    }
+    let q = Quantization {
+        scales: integers.scales,
+        zero_point: 0,
+        axis: Some(0),
+    };
+    let (name, shape) = (format!("{}_integers", value.name), value.shape.clone());
+    let name = graph.unique_name(&name);
+    Some(graph.add_constant(name, shape, Data::I32(integers.values), Some(q)))
 }
 
 /// The bias as integers times `units`.

@@ -1,7 +1,8 @@
 //! Real numbers to integers: activations' parameters, weights, biases, other constants.
 
+use crate::compress::formats::{Granularity, Layer, WeightFormat};
 use crate::compress::gaussian::Moments;
-use crate::graph::Quantization;
+use crate::graph::{Data, Quantization};
 
 /// Smallest scale used: what is smaller than this everywhere is as good as zero, and products and quotients of scales
 /// stay normal single-precision numbers.
@@ -33,9 +34,10 @@ pub(super) fn quantize(values: &[f32], q: &Quantization) -> Vec<i8> {
 
 /// Weights and bias of a convolution or fully connected layer, one row an output channel.
 pub(super) struct Weights {
-    pub(super) weight: Vec<i8>,
+    pub(super) weight: Data,
     pub(super) weight_scales: Vec<f32>,
-    pub(super) bias: Option<Vec<i32>>,
+    /// Zeros if there are no biases.
+    pub(super) bias: Vec<i32>,
     pub(super) bias_scales: Vec<f32>,
 }
 
@@ -45,44 +47,70 @@ pub(super) struct Weights {
 /// root mean squares of each channel.
 pub(super) fn weights(
     weight: &[f32],
-    bias: Option<&[f32]>,
+    layer: &Layer<'_>,
     channels: usize,
-    input_scale: f32,
     least_step: f64,
 ) -> Weights {
     let row_len = weight.len().checked_div(channels).unwrap_or(0).max(1);
-    let mut out = Weights {
-        weight: Vec::with_capacity(weight.len()),
-        weight_scales: Vec::with_capacity(channels),
-        bias: bias.map(|b| Vec::with_capacity(b.len())),
-        bias_scales: Vec::with_capacity(channels),
-    };
+    let (mut integers, mut scales) = (Vec::with_capacity(weight.len()), Vec::new());
     for (channel, row) in weight.chunks_exact(row_len).enumerate() {
-        let b = bias.and_then(|b| b.get(channel)).copied().unwrap_or(0.0);
+        let b = layer.bias.get(channel).copied().unwrap_or(0.0);
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-        let for_bias = f64::from(b.abs()) / (f64::from(input_scale) * MAX_BIAS);
+        let for_bias = f64::from(b.abs()) / (f64::from(layer.input_scale) * MAX_BIAS);
         let step = least_step * Moments::of(row).deviation();
         let scale = (f64::from(largest) / 127.0)
             .max(step)
             .max(for_bias)
             .max(MIN_SCALE) as f32;
         let round = |&w: &f32| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
-        out.weight.extend(row.iter().map(round));
-        out.weight_scales.push(scale);
-        let bias_scale = input_scale * scale;
-        out.bias_scales.push(bias_scale);
-        if let Some(bias) = &mut out.bias {
-            // In double precision: single cannot hold 2^31 steps. `as` saturates.
-            bias.push((f64::from(b) / f64::from(bias_scale)).round_ties_even() as i32);
-        }
+        integers.extend(row.iter().map(round));
+        scales.push(scale);
     }
-    out
+    with_bias(Data::I8(integers), scales, layer)
+}
+
+/// Weights as the integers of an eight-bit float format, a scale a channel; bias as in [`weights()`].
+pub(super) fn format_weights(
+    format: WeightFormat,
+    weight: &[f32],
+    shape: &[usize],
+    layer: &Layer<'_>,
+) -> Weights {
+    let coded = format.encode(weight, shape, Granularity::Channel);
+    let integers = coded.integers(layer);
+    with_bias(Data::I32(integers.values), integers.scales, layer)
+}
+
+fn with_bias(weight: Data, weight_scales: Vec<f32>, layer: &Layer<'_>) -> Weights {
+    let bias_scales: Vec<f32> = weight_scales
+        .iter()
+        .map(|s| layer.input_scale * s)
+        .collect();
+    let one = |(channel, &scale): (usize, &f32)| {
+        let b = layer.bias.get(channel).copied().unwrap_or(0.0);
+        // In double precision: single cannot hold 2^31 steps. `as` saturates.
+        (f64::from(b) / f64::from(scale)).round_ties_even() as i32
+    };
+    Weights {
+        weight,
+        weight_scales,
+        bias: bias_scales.iter().enumerate().map(one).collect(),
+        bias_scales,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn layer(bias: &[f32], input_scale: f32) -> Layer<'_> {
+        Layer {
+            bias,
+            input_scale,
+            input_zero_point: 0,
+        }
+    }
 
     #[test]
     fn the_range_of_an_activation_always_holds_zero() {
@@ -103,27 +131,32 @@ mod tests {
 
     #[test]
     fn each_channel_uses_the_whole_of_its_range() {
-        let w = weights(&[1.0, -0.25, 0.02, 0.006], Some(&[2.0, -0.3]), 2, 0.5, 0.0);
-        assert_eq!(w.weight, [127, -32, 127, 38]);
+        let w = weights(
+            &[1.0, -0.25, 0.02, 0.006],
+            &layer(&[2.0, -0.3], 0.5),
+            2,
+            0.0,
+        );
+        assert_eq!(w.weight, Data::I8(vec![127, -32, 127, 38]));
         assert_eq!(
             w.weight_scales,
             [(1.0f64 / 127.0) as f32, (f64::from(0.02f32) / 127.0) as f32]
         );
-        assert_eq!(w.bias, Some(vec![508, -3810]));
+        assert_eq!(w.bias, vec![508, -3810]);
     }
 
     #[test]
     fn a_larger_step_has_smaller_codes() {
-        let w = weights(&[3.0, -4.0, 0.1, 0.0], None, 2, 0.5, 0.5);
+        let w = weights(&[3.0, -4.0, 0.1, 0.0], &layer(&[], 0.5), 2, 0.5);
         let root = 12.5f32.sqrt();
         assert!((w.weight_scales[0] - root / 2.0).abs() < 1e-6);
-        assert_eq!(w.weight, [2, -2, 3, 0]);
+        assert_eq!(w.weight, Data::I8(vec![2, -2, 3, 0]));
     }
 
     #[test]
     fn a_channel_without_weights_keeps_its_bias() {
-        let w = weights(&[0.0, 0.0], Some(&[3.0, 0.0]), 2, 0.1, 0.0);
-        let bias = w.bias.expect("a bias");
+        let w = weights(&[0.0, 0.0], &layer(&[3.0, 0.0], 0.1), 2, 0.0);
+        let bias = &w.bias;
         assert!((f64::from(bias[0]) * f64::from(w.bias_scales[0]) - 3.0).abs() < 1e-6);
         assert_eq!(bias[1], 0);
         assert!(w.weight_scales.iter().all(|s| s.is_normal()));

@@ -1,6 +1,7 @@
 //! The rewriting itself: float graph → quantised dialect.
 
 use super::{Options, QuantizeError, Ranges, constants};
+use crate::compress::formats::{Layer, WeightFormat};
 use crate::files::first_non_finite;
 use crate::graph::{
     Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Quantization, Unary, Value, ValueId,
@@ -68,7 +69,7 @@ pub fn quantize(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Gra
     let mut lowering = Lowering {
         source: graph,
         ranges,
-        weight_step: options.weight_step,
+        options: *options,
         widened: widened(graph),
         out: Graph {
             name: graph.name.clone(),
@@ -212,7 +213,7 @@ fn widened(graph: &Graph) -> HashMap<ValueId, (f32, f32)> {
 struct Lowering<'a> {
     source: &'a Graph,
     ranges: &'a Ranges,
-    weight_step: f64,
+    options: Options,
     widened: HashMap<ValueId, (f32, f32)>,
     out: Graph,
     names: HashSet<String>,
@@ -425,13 +426,18 @@ impl Lowering<'_> {
         let shape = self.source[w].shape.clone();
         let channels = shape.first().copied().unwrap_or(0);
         let bias = b.map(|b| real_data(self.source, b));
-        let quantized = constants::weights(
-            real_data(self.source, w),
-            bias,
-            channels,
+        let input = Layer {
+            bias: bias.unwrap_or(&[]),
             input_scale,
-            self.weight_step,
-        );
+            input_zero_point: self.quantization_of(x).zero_point,
+        };
+        let weights = real_data(self.source, w);
+        let quantized = match self.options.weights {
+            WeightFormat::Int8 => {
+                constants::weights(weights, &input, channels, self.options.weight_step)
+            }
+            format => constants::format_weights(format, weights, &shape, &input),
+        };
         let per_channel = |scales| {
             Some(Quantization {
                 scales,
@@ -443,11 +449,12 @@ impl Lowering<'_> {
         let w = self.out.add_constant(
             name,
             shape,
-            Data::I8(quantized.weight),
+            quantized.weight,
             per_channel(quantized.weight_scales),
         );
         let mut inputs = vec![x, w];
-        if let (Some(b), Some(bias)) = (b, quantized.bias) {
+        if let Some(b) = b {
+            let bias = quantized.bias;
             let name = self.fresh(&format!("{}_quantized", self.source[b].name));
             let q = per_channel(quantized.bias_scales);
             inputs.push(
@@ -507,6 +514,7 @@ mod tests {
     const FLOAT: Options = Options {
         int8_io: false,
         weight_step: 0.0,
+        weights: WeightFormat::Int8,
     };
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! activations   int8, asymmetric, per tensor    scale = (max − min) / 255, range widened to hold 0
 //! weights       int8, symmetric, per channel    scale = max |w| / 127
+//!               or RF8, E4M3, E3M4, per channel, as 16-bit integers
 //! biases        int32                           scale = s_x · s_w
 //! ```
 //!
@@ -18,6 +19,8 @@ mod observe;
 #[cfg(test)]
 mod testing;
 
+use crate::compress::formats::WeightFormat;
+
 pub use calibrate::{Calibration, Calibrator, Ranges};
 pub use lower::{activation_quantizations, quantize};
 pub use observe::{See, calibrate, observe};
@@ -31,6 +34,8 @@ pub struct Options {
     /// The least scale of weights, in root mean squares of their channel; 0 for the scale that just does not saturate.
     /// A larger step has smaller codes, which take fewer bits when they are entropy-coded.
     pub weight_step: f64,
+    /// What weights are. Those of other formats than int8 are 16-bit integers in the graph, and have a byte each in plans.
+    pub weights: WeightFormat,
 }
 
 /// Why a model could not be calibrated or quantised.

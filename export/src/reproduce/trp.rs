@@ -5,11 +5,8 @@ use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.49;
 
-/// A training with distillation from the input.
 fn training(epochs: usize, lr: f64) -> String {
-    format!(
-        "{{ epochs = {epochs}, lr = {lr}, distill = {{ teacher = \"input\", temperature = 4.0, weight = 0.5 }} }}"
-    )
+    format!("{{ epochs = {epochs}, lr = {lr} }}")
 }
 
 /// All arms have the same ranks: those of the budget for the input.
@@ -21,7 +18,7 @@ fn arm(name: &str, scheme: &str, how: &str) -> Option<String> {
 }
 
 fn trained(name: &str, scheme: &str, how: &str) -> Option<String> {
-    let (low_rank, split) = (training(14, 0.05), training(12, 0.02));
+    let (low_rank, split) = (training(10, 0.05), training(8, 0.02));
     let how = format!("anneal = 0.4\n{how}training = {low_rank}\nfine-tune = {split}\n");
     arm(name, scheme, &how)
 }
@@ -37,7 +34,7 @@ pub(super) fn experiment() -> Experiment {
             arm("SVD", "spatial", "")
         }),
         Arm::new("svd+tune", "the same, then trained as long as TRP", |_| {
-            let tune = format!("fine-tune = {}\n", training(26, 0.05));
+            let tune = format!("fine-tune = {}\n", training(18, 0.05));
             arm("SVD, then training", "spatial", &tune)
         }),
         Arm::new("trp", "projections alone", |_| {

@@ -1,9 +1,10 @@
-//! Layers whose weights are entropy-coded, tile by tile: see [`crate::kernels::coded`].
+//! Layers whose weights are decoded when they run, tile by tile: see [`crate::kernels::coded`].
+
+mod stored;
 
 use super::typed;
 use crate::arena::{io_and_scratch, part};
-use crate::format::{self, OpCode, Span};
-use crate::formats::levels::{Levels, Pair, Table};
+use crate::format::{self, Coding, OpCode, Span};
 use crate::kernels::coded::{Memory, codes, of_channels, packed_len};
 use crate::kernels::helium::{self, Helium};
 use crate::kernels::parts::parts_mut;
@@ -11,23 +12,48 @@ use crate::kernels::patch::{Residual, conv_packed, dense_packed};
 use crate::kernels::quad::{self, Quad};
 use crate::kernels::scratch::Form;
 use crate::kernels::split::Split;
+use crate::kernels::wide::Wide;
 use crate::kernels::{self, Geometry, Int8, Io};
 use crate::requantize::Output;
 use crate::step::Step;
 use core::num::NonZeroUsize;
-use zerocopy::{FromBytes, IntoBytes};
+use stored::{Codebook, EntropyCoded, Stored};
+use zerocopy::IntoBytes;
 
-/// Runs a coded layer. The match arms of layers outside `OPS` vanish, as in [`super::execute`].
-pub(super) fn layer<const OPS: u64>(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+/// Runs a layer with a codebook.
+pub(super) fn codebook<const OPS: u64>(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
     use OpCode as O;
     let linked = |op: OpCode| OPS & op.bit() != 0;
     let (coding, layer) = step.coded()?;
-    let run = Run {
-        layer: &layer,
-        order: coding.order.get().into(),
-        tile: NonZeroUsize::new(coding.tile.get() as usize)?,
-        data,
-    };
+    let run = Run::new(coding, &layer, data)?;
+    match layer.code {
+        // As without a codebook, one instance serves both operators.
+        O::ConvI8Wide if linked(O::ConvI8Wide) => match linked(O::ConvAddI8Wide) {
+            true => run.conv::<Wides<true>>(arena),
+            false => run.conv::<Wides<false>>(arena),
+        },
+        O::ConvAddI8Wide if linked(O::ConvAddI8Wide) => run.conv_add::<Wides<true>>(arena),
+        O::FullyConnectedI8Wide if linked(O::FullyConnectedI8Wide) => {
+            run.dense::<Wides<false>>(arena)
+        }
+        _ => None,
+    }
+}
+
+/// Runs a layer with entropy-coded weights. The match arms of layers outside `OPS` vanish, as in [`super::execute`].
+pub(super) fn entropy_coded<const OPS: u64>(
+    step: &Step<'_>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    use OpCode as O;
+    let linked = |op: OpCode| OPS & op.bit() != 0;
+    let (coding, layer) = step.coded()?;
+    let run = Run::new(coding, &layer, data)?;
     match layer.code {
         O::ConvI8 if linked(O::ConvI8) => run.conv::<Bytes>(arena),
         O::ConvAddI8 if linked(O::ConvAddI8) => run.conv_add::<Bytes>(arena),
@@ -65,6 +91,8 @@ struct Tile<'t> {
 /// What runs a tile: the kernels of one form of packed weights.
 trait Kernel {
     const FORM: Form;
+    /// How weights of this form are stored.
+    type Stored<'t>: Stored<'t>;
 
     /// A convolution by the tile's channels.
     fn conv(
@@ -95,6 +123,7 @@ type Dense<W> = fn(usize, usize, &W, Output, &[i8], &mut [i8], &mut [i8]) -> Opt
 /// Kernels whose biases and multipliers lie beside the weights.
 trait Beside {
     const FORM: Form;
+    type Stored<'t>: Stored<'t>;
     type Weights<'t>;
 
     fn weights<'t>(tile: &Tile<'t>) -> Option<Self::Weights<'t>>;
@@ -104,6 +133,7 @@ trait Beside {
 
 impl<B: Beside> Kernel for B {
     const FORM: Form = B::FORM;
+    type Stored<'t> = B::Stored<'t>;
 
     fn conv(
         tile: &Tile<'_>,
@@ -136,6 +166,7 @@ struct Bytes;
 
 impl Beside for Bytes {
     const FORM: Form = Form::Plain;
+    type Stored<'t> = EntropyCoded<'t>;
     type Weights<'t> = Int8<'t, i8>;
 
     fn weights<'t>(tile: &Tile<'t>) -> Option<Int8<'t, i8>> {
@@ -164,6 +195,7 @@ struct Splits<const ADDS: bool>;
 
 impl<const ADDS: bool> Beside for Splits<ADDS> {
     const FORM: Form = Form::Split;
+    type Stored<'t> = EntropyCoded<'t>;
     type Weights<'t> = Split<'t>;
 
     fn weights<'t>(tile: &Tile<'t>) -> Option<Split<'t>> {
@@ -188,6 +220,7 @@ struct Quads;
 
 impl Beside for Quads {
     const FORM: Form = Form::Quad;
+    type Stored<'t> = EntropyCoded<'t>;
     type Weights<'t> = Quad<'t>;
 
     fn weights<'t>(tile: &Tile<'t>) -> Option<Quad<'t>> {
@@ -209,11 +242,39 @@ impl Beside for Quads {
     }
 }
 
+/// Wide weights; `ADDS` as for [`kernels::conv_wide`].
+struct Wides<const ADDS: bool>;
+
+impl<const ADDS: bool> Beside for Wides<ADDS> {
+    const FORM: Form = Form::Wide;
+    type Stored<'t> = Codebook<'t>;
+    type Weights<'t> = Wide<'t>;
+
+    fn weights<'t>(tile: &Tile<'t>) -> Option<Wide<'t>> {
+        Some(Wide {
+            weights: typed(tile.weights)?,
+            bias: tile.bias,
+            multipliers: tile.multipliers,
+        })
+    }
+
+    fn convolution<'t>() -> Convolution<Wide<'t>> {
+        kernels::conv_wide::<ADDS>
+    }
+
+    fn fully_connected<'t>() -> Dense<Wide<'t>> {
+        |inputs, outputs, weights, output, x, y, _| {
+            dense_packed(inputs, outputs, weights, output, x, y)
+        }
+    }
+}
+
 /// Helium weights.
 struct Blocks;
 
 impl Kernel for Blocks {
     const FORM: Form = Form::Helium;
+    type Stored<'t> = EntropyCoded<'t>;
 
     fn conv(
         tile: &Tile<'_>,
@@ -249,12 +310,21 @@ impl Kernel for Blocks {
 /// A layer that is to run.
 struct Run<'r> {
     layer: &'r Step<'r>,
-    order: u32,
+    coding: &'r Coding,
     tile: NonZeroUsize,
     data: &'r [u8],
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
+    fn new(coding: &'r Coding, layer: &'r Step<'r>, data: &'r [u8]) -> Option<Self> {
+        Some(Run {
+            layer,
+            coding,
+            tile: NonZeroUsize::new(coding.tile.get() as usize)?,
+            data,
+        })
+    }
+
     fn conv<K: Kernel>(&self, arena: &mut [u8]) -> Option<()> {
         self.convolve::<K>(self.layer.parameters()?, None, arena)
     }
@@ -280,11 +350,11 @@ impl Run<'_> {
         };
         let taps = g.window_len()?.get();
         let spans = [p.weights, p.bias, p.multipliers];
-        let mut tiles = Tiles::new::<K>(self, spans, taps, scratch, &memory)?;
+        let mut tiles = Tiles::<K>::new(self, spans, taps, scratch, &memory)?;
         let mut first = 0;
         while first < channels {
             let count = NonZeroUsize::new(self.tile.get().min(channels - first))?;
-            let (tile, kernel, results) = tiles.next::<K>(first, count.get(), &p.int8)?;
+            let (tile, kernel, results) = tiles.next(first, count.get(), &p.int8)?;
             let part = of_channels(&g, count);
             if memory.results == 0 {
                 K::conv(
@@ -323,11 +393,11 @@ impl Run<'_> {
             return None;
         };
         let spans = [p.weights, p.bias, p.multipliers];
-        let mut tiles = Tiles::new::<K>(self, spans, inputs, scratch, &memory)?;
+        let mut tiles = Tiles::<K>::new(self, spans, inputs, scratch, &memory)?;
         let mut first = 0;
         while first < outputs {
             let count = self.tile.get().min(outputs - first);
-            let (tile, kernel, _) = tiles.next::<K>(first, count, &p.int8)?;
+            let (tile, kernel, _) = tiles.next(first, count, &p.int8)?;
             let rows = kernels::parts::parts(x, NonZeroUsize::new(inputs)?);
             for (x, y) in rows.zip(parts_mut(y, NonZeroUsize::new(outputs)?)) {
                 let y = y.get_mut(first..)?.get_mut(..count)?;
@@ -339,12 +409,9 @@ impl Run<'_> {
     }
 }
 
-/// A layer's codes and constants, and where its tiles are decoded to.
-struct Tiles<'t> {
-    levels: Levels<'t>,
-    /// Where the tiles' codes begin, and the codes.
-    codes: &'t [u8],
-    starts: core::slice::Iter<'t, [u8; 4]>,
+/// A layer's weights and constants, and where its tiles are decoded to.
+struct Tiles<'t, K: Kernel> {
+    stored: K::Stored<'t>,
     taps: usize,
     bias: &'t [i32],
     multipliers: &'t [f32],
@@ -353,45 +420,37 @@ struct Tiles<'t> {
     results: &'t mut [i8],
 }
 
-impl<'t> Tiles<'t> {
-    fn new<K: Kernel>(
+impl<'t, K: Kernel> Tiles<'t, K> {
+    fn new(
         run: &Run<'t>,
-        [codes, bias, multipliers]: [Span; 3],
+        [weights, bias, multipliers]: [Span; 3],
         taps: usize,
         scratch: &'t mut [i8],
         memory: &Memory,
     ) -> Option<Self> {
-        let (table, rest) = scratch.split_at_mut_checked(Memory::TABLE)?;
-        let (weights, rest) = rest.split_at_mut_checked(memory.weights)?;
+        let (table, rest) = scratch.split_at_mut_checked(memory.table)?;
+        let (tile, rest) = rest.split_at_mut_checked(memory.weights)?;
         let (kernel, results) = rest.split_at_mut_checked(memory.kernel)?;
-        let table = Table::mut_from_bytes(table.as_mut_bytes()).ok()?;
-        let pair = match K::FORM {
-            Form::Split => Pair::Sum,
-            _ => Pair::Bytes,
-        };
-        let codes = part(run.data, codes)?;
+        let stored = part(run.data, weights)?;
         Some(Tiles {
-            levels: Levels::new(run.order, pair, table),
-            codes,
-            starts: codes.as_chunks().0.iter(),
+            stored: Stored::new(run, K::FORM, stored, table.as_mut_bytes())?,
             taps,
             bias: typed(part(run.data, bias)?)?,
             multipliers: typed(part(run.data, multipliers)?)?,
-            weights: weights.as_mut_bytes(),
+            weights: tile.as_mut_bytes(),
             kernel,
             results,
         })
     }
 
     /// Decodes the next tile, of `channels` channels from `first` on. Comes with the memory for the kernel and for results.
-    fn next<'a, K: Kernel>(
+    fn next<'a>(
         &'a mut self,
         first: usize,
         channels: usize,
         int8: &'a format::Int8,
     ) -> Option<(Tile<'a>, &'a mut [i8], &'a mut [i8])> {
-        let start = u32::from_le_bytes(*self.starts.next()?) as usize;
-        self.levels.start(self.codes.get(start..)?);
+        self.stored.tile()?;
         let bias = self.bias.get(first..)?;
         // Split weights may have the same multipliers for all blocks.
         let shared = K::FORM == Form::Split && self.multipliers.len() == 4;
@@ -412,12 +471,12 @@ impl<'t> Tiles<'t> {
                 let (weights, tail) = rest.split_last_chunk_mut::<16>()?;
                 *head = zerocopy::transmute!(*bias);
                 *tail = zerocopy::transmute!(*multipliers);
-                self.levels.decode(<[u16]>::mut_from_bytes(weights).ok()?);
+                self.stored.decode(weights)?;
             }
         } else {
-            let len = codes(K::FORM, self.taps, channels)?;
-            let weights = packed.get_mut(..len)?;
-            self.levels.decode(<[u16]>::mut_from_bytes(weights).ok()?);
+            let bytes = codes(K::FORM, self.taps, channels)?;
+            let len = if K::FORM == Form::Wide { len } else { bytes };
+            self.stored.decode(packed.get_mut(..len)?)?;
         }
         let tile = Tile {
             weights: packed,

@@ -1,8 +1,9 @@
-//! Layers with entropy-coded weights: a tile of output channels at a time is decoded into working memory, packed as the layer's
-//! kernel wants it, and the kernel makes the tile's channels of the whole output.
+//! Layers whose weights are stored otherwise than their kernel reads them, entropy-coded or as indices into a codebook: a tile of
+//! output channels at a time is decoded into working memory, packed as the kernel wants it, and the kernel makes the tile's
+//! channels of the whole output.
 //!
 //! Here are the lengths of everything, the one definition for the compiler, the checks and the execution. The working memory
-//! holds, in this order: the decoder's table, the tile's weights, what the kernel itself takes, and the tile's results where the
+//! holds, in this order: what the decoder takes, the tile's weights, what the kernel itself takes, and the tile's results where the
 //! output has other channels beside them.
 
 use super::scratch::{self, Form};
@@ -13,6 +14,8 @@ use core::num::NonZeroUsize;
 /// Working memory of a coded layer, in bytes, each a multiple of four.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
+    /// The decoder's table; a codebook is read where it is stored.
+    pub table: usize,
     /// The packed weights of a tile.
     pub weights: usize,
     /// What the kernel takes.
@@ -22,13 +25,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Bytes of the decoder's table, which come first.
-    pub const TABLE: usize = size_of::<Table>();
-
     /// All bytes; `None` when the number does not fit.
     pub fn bytes(&self) -> Option<usize> {
         let parts = [self.weights, self.kernel, self.results];
-        parts.into_iter().try_fold(Self::TABLE, usize::checked_add)
+        parts.into_iter().try_fold(self.table, usize::checked_add)
     }
 
     /// For a convolution of one group by tiles of so many channels, whose results are added to a residual or not.
@@ -41,6 +41,7 @@ impl Memory {
             false => pixels.checked_mul(tile.get())?,
         };
         Some(Memory {
+            table: table_len(form),
             weights: packed_len(form, g.window_len()?.get(), tile.get())?,
             kernel: filled(scratch::conv(form, &of_channels(g, tile), adds)?)?,
             results: filled(results)?,
@@ -51,10 +52,19 @@ impl Memory {
     pub fn dense(form: Form, inputs: usize, outputs: usize, tile: NonZeroUsize) -> Option<Memory> {
         let tile = tile.get().min(outputs);
         Some(Memory {
+            table: table_len(form),
             weights: packed_len(form, inputs, tile)?,
             kernel: filled(scratch::dense(form, inputs, tile)?)?,
             results: 0,
         })
+    }
+}
+
+/// Weights of bytes are entropy-coded, wide ones have a codebook.
+fn table_len(form: Form) -> usize {
+    match form {
+        Form::Wide => 0,
+        _ => size_of::<Table>(),
     }
 }
 
@@ -78,7 +88,7 @@ pub fn codes(form: Form, taps: usize, channels: usize) -> Option<usize> {
     match form {
         Form::Plain => channels.checked_mul(taps)?.checked_next_multiple_of(2),
         Form::Quad => blocks.checked_mul(block(taps)?),
-        Form::Split => blocks.checked_mul(block(filled(taps)?)?),
+        Form::Split | Form::Wide => blocks.checked_mul(block(filled(taps)?)?),
         Form::Helium => blocks.checked_mul(block(taps.checked_next_multiple_of(helium::TAPS)?)?),
     }
 }
@@ -87,6 +97,7 @@ pub fn codes(form: Form, taps: usize, channels: usize) -> Option<usize> {
 pub fn packed_len(form: Form, taps: usize, channels: usize) -> Option<usize> {
     match form {
         Form::Helium => helium::layer_len(taps, channels),
+        Form::Wide => codes(form, taps, channels)?.checked_mul(2),
         _ => filled(codes(form, taps, channels)?),
     }
 }

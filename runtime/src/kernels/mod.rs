@@ -30,10 +30,11 @@ pub mod split;
 mod testing;
 #[cfg(kinglet_armv7m)]
 mod thumb;
+pub mod wide;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 #[cfg(kinglet_dsp)]
-pub use dsp::{Dsp as DepthwiseLanes, conv_split, dense_split};
+pub use dsp::{Dsp as DepthwiseLanes, conv_split, conv_wide, dense_split};
 pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
@@ -52,6 +53,8 @@ pub use softmax::{softmax_f32, softmax_i8};
 pub use split::{conv_split, dense_split};
 #[cfg(kinglet_armv7m)]
 pub use thumb::Thumb as DepthwiseLanes;
+#[cfg(not(kinglet_dsp))]
+pub use wide::conv_wide;
 
 use crate::format::Window;
 use core::num::NonZeroUsize;

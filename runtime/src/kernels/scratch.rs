@@ -15,6 +15,8 @@ pub enum Form {
     Quad,
     /// See [`super::helium`].
     Helium,
+    /// See [`super::wide`].
+    Wide,
 }
 
 impl Form {
@@ -28,6 +30,7 @@ impl Form {
             | O::ConvAddI8Helium
             | O::FullyConnectedI8Helium
             | O::DepthwiseI8Helium => Form::Helium,
+            O::ConvI8Wide | O::ConvAddI8Wide | O::FullyConnectedI8Wide => Form::Wide,
             _ => Form::Plain,
         }
     }
@@ -42,7 +45,7 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
     let patch = match form {
         Form::Plain => taps.checked_next_multiple_of(16)?.checked_mul(2)?,
         // Bytes, and the same as 16-bit numbers.
-        Form::Split => taps.checked_next_multiple_of(4)?.checked_mul(6)?,
+        Form::Split | Form::Wide => taps.checked_next_multiple_of(4)?.checked_mul(6)?,
         // Two patches, and the multipliers in fixed point.
         Form::Quad => {
             let blocks = g.output[2].get().div_ceil(4);

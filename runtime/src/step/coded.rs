@@ -1,4 +1,4 @@
-//! Checks of layers with entropy-coded weights.
+//! Checks of layers with entropy-coded weights and of those with codebooks.
 
 use super::{Check, Limits, Sharing, Step, conv_weights, int8, product};
 use crate::error::StepError;
@@ -39,17 +39,32 @@ impl<'p> Step<'p> {
         if OPS & layer.code.bit() == 0 {
             return Err(StepError::NotLinked);
         }
-        if u32::from(coding.order.get()) > MAX_ORDER {
+        let codebook = self.is::<OPS>(&[OpCode::Codebook]);
+        if codebook != (layer.form() == Form::Wide) {
+            return Err(StepError::Parameter);
+        }
+        if codebook {
+            limits.constant(coding.table, 256, 2)?;
+        }
+        let orders = if codebook { 0 } else { MAX_ORDER };
+        if u32::from(coding.order.get()) > orders || !codebook && coding.table.len.get() != 0 {
             return Err(StepError::Parameter);
         }
         self.operands(limits, 1, 1, Sharing::Nothing)?;
-        if layer.is::<OPS>(&[O::ConvI8, O::ConvI8Split, O::ConvI8Quad, O::ConvI8Helium]) {
+        if layer.is::<OPS>(&[
+            O::ConvI8,
+            O::ConvI8Split,
+            O::ConvI8Quad,
+            O::ConvI8Helium,
+            O::ConvI8Wide,
+        ]) {
             layer.coded_conv(limits, coding, layer.record()?, false)
         } else if layer.is::<OPS>(&[
             O::ConvAddI8,
             O::ConvAddI8Split,
             O::ConvAddI8Quad,
             O::ConvAddI8Helium,
+            O::ConvAddI8Wide,
         ]) {
             let p = layer.record::<format::ConvAddI8>()?;
             layer.coded_conv(limits, coding, &p.conv, true)?;
@@ -59,6 +74,7 @@ impl<'p> Step<'p> {
             O::FullyConnectedI8Split,
             O::FullyConnectedI8Quad,
             O::FullyConnectedI8Helium,
+            O::FullyConnectedI8Wide,
         ]) {
             layer.coded_dense(limits, coding, layer.record()?)
         } else {
@@ -133,7 +149,7 @@ impl<'p> Step<'p> {
         self.scratch(limits, p.scratch, memory.and_then(|m| m.bytes()))
     }
 
-    /// A coded layer's constants. Where each tile's codes begin and end is inside of the weights, and there is a bit at least
+    /// A coded layer's constants. A codebook has a byte for each weight. Otherwise, where each tile's codes begin and end is inside of the weights, and there is a bit at least
     /// for each code, so that decoding takes no longer than the file's length allows. The codes themselves may be anything.
     fn tiles(
         &self,
@@ -152,6 +168,12 @@ impl<'p> Step<'p> {
         };
         let filled = filled.ok_or(StepError::Parameter)?;
         self.factors(limits, filled, constants.bias, constants.multipliers)?;
+        if form == Form::Wide {
+            let codes = codes(form, constants.taps as usize, constants.channels as usize);
+            let codes = codes.and_then(|n| u32::try_from(n).ok());
+            limits.constant(constants.weights, codes.ok_or(StepError::Parameter)?, 1)?;
+            return Ok(tile);
+        }
         let range = constants.weights.range().ok_or(StepError::OutsideData)?;
         let weights = limits.data.get(range).ok_or(StepError::OutsideData)?;
         let mut left = constants.channels as usize;

@@ -1,6 +1,6 @@
 //! From packed weights to codes.
 
-use super::adds;
+use super::{Code, adds};
 use crate::compile::layers::Layer;
 use crate::compile::packing::{Packed, Weights};
 use crate::compress::gaussian::golomb::{best_order, encode_with, length};
@@ -8,6 +8,7 @@ use kinglet::format::OpCode;
 use kinglet::formats::levels::MAX_ORDER;
 use kinglet::kernels::helium;
 use kinglet::kernels::scratch::Form;
+use std::collections::BTreeSet;
 
 /// Size of a layer's weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +46,7 @@ pub(super) struct Codes {
 
 impl Source {
     /// `None` for layers that have no coded form: depthwise and grouped ones, and those with weights that have no code, which are
-    /// −128 and what is wider than a byte. `shape` is that of the weights, `[channels, …]`.
+    /// −128 where they are bytes. `shape` is that of the weights, `[channels, …]`.
     pub(super) fn new(layer: &Layer, shape: &[usize]) -> Option<Source> {
         use OpCode as O;
         let code = layer.code;
@@ -56,6 +57,8 @@ impl Source {
                 | O::ConvI8Split
                 | O::ConvI8Quad
                 | O::ConvI8Helium
+                | O::ConvI8Wide
+                | O::FullyConnectedI8Wide
                 | O::FullyConnectedI8
                 | O::FullyConnectedI8Split
                 | O::FullyConnectedI8Quad
@@ -79,6 +82,12 @@ impl Source {
                 let levels: Vec<i32> = w.iter().flat_map(pair).collect();
                 let block = taps.next_multiple_of(4) * 4;
                 levels.chunks(block).map(<[i32]>::to_vec).collect()
+            }
+            (Form::Wide, Weights::I16(w)) => {
+                let block = taps.next_multiple_of(4) * 4;
+                w.chunks(block)
+                    .map(|w| w.iter().map(|&w| w.into()).collect())
+                    .collect()
             }
             (Form::Helium, Weights::I8(w)) => {
                 let (mut blocks, words) = (Vec::new(), 4 * helium::CHANNELS);
@@ -105,7 +114,7 @@ impl Source {
             }
             _ => return None,
         };
-        let has_code = |&level: &i32| (-127..=127).contains(&level);
+        let has_code = |&level: &i32| form == Form::Wide || (-127..=127).contains(&level);
         blocks.iter().flatten().all(has_code).then_some(Source {
             form,
             adds: adds(code),
@@ -118,16 +127,37 @@ impl Source {
 
     /// Bytes of the weights as they are, without biases and multipliers.
     pub(super) fn plain_bytes(&self) -> usize {
-        self.blocks.iter().map(Vec::len).sum()
+        let size = if self.form == Form::Wide { 2 } else { 1 };
+        self.blocks.iter().map(Vec::len).sum::<usize>() * size
     }
 
-    /// The order with the fewest bits.
-    pub(super) fn best_order(&self) -> u32 {
-        best_order(&self.blocks.concat()).0.min(MAX_ORDER)
+    /// The weights that there are.
+    pub(super) fn values(&self) -> BTreeSet<i32> {
+        self.blocks.iter().flatten().copied().collect()
+    }
+
+    /// The exp-Golomb code with the fewest bits.
+    pub(super) fn best_order(&self) -> Code {
+        Code::Golomb(best_order(&self.blocks.concat()).0.min(MAX_ORDER))
     }
 
     /// The codes for tiles of so many channels.
-    pub(super) fn codes(&self, order: u32, tile: usize) -> Codes {
+    pub(super) fn codes(&self, code: &Code, tile: usize) -> Codes {
+        match code {
+            Code::Golomb(order) => self.golomb(*order, tile),
+            Code::Codebook(values) => {
+                let place = |w: &i32| values.iter().position(|v| i32::from(*v) == *w).unwrap_or(0);
+                let bytes = self.blocks.iter().flatten().map(|w| place(w) as u8);
+                Codes {
+                    bytes: bytes.collect(),
+                    short: 0,
+                    long: 0,
+                }
+            }
+        }
+    }
+
+    fn golomb(&self, order: u32, tile: usize) -> Codes {
         let blocks = match self.form {
             Form::Plain => tile,
             _ => tile.div_ceil(4),
@@ -157,9 +187,9 @@ impl Source {
     }
 
     /// The layer's constants with its weights coded.
-    pub(super) fn encoded(&self, order: u32, tile: usize) -> Packed {
+    pub(super) fn encoded(&self, code: &Code, tile: usize) -> Packed {
         Packed {
-            weights: Weights::Codes(self.codes(order, tile).bytes),
+            weights: Weights::Codes(self.codes(code, tile).bytes),
             bias: self.bias.clone(),
             multipliers: self.multipliers.clone(),
         }

@@ -1,4 +1,5 @@
-//! Int8 layers whose weights are entropy-coded in the plan and decoded, tile by tile, when they run.
+//! Int8 layers whose weights are stored otherwise than their kernels read them, and decoded, tile by tile, when they run:
+//! entropy-coded bytes, where that is wanted, and 16-bit weights with a codebook, wherever 256 values are enough.
 //!
 //! It is decided last, when everything else is: where the arena has room beside what a layer reads and writes anyway, its
 //! tile (the output channels that are decoded at a time) may be large.
@@ -17,16 +18,19 @@ use super::{CompileError, CompileOptions};
 use crate::graph::{Node, ValueId};
 use cost::Costs;
 use encode::{Shape, Source};
-use kinglet::format::{self, OpCode};
+use kinglet::format::{self, OpCode, Span};
 use kinglet::kernels::coded::Memory;
+use kinglet::kernels::scratch::Form;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 
 /// How the weights of int8 layers are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoredWeights {
-    /// A byte a weight, packed as the kernels read them.
+    /// A byte a weight, packed as the kernels read them; 16-bit weights of no more than 256 values take a byte and a codebook.
     #[default]
     Plain,
     /// Entropy-coded, in every layer whose codes take fewer bytes.
@@ -42,26 +46,75 @@ pub const AUTO_SHARE: f64 = 0.35;
 /// Share of a plan's arena that [`StoredWeights::Auto`] may add, and within which tiles are as large as they can be.
 pub const ARENA_SHARE: f64 = 0.25;
 
+/// Values that a codebook has room for.
+const CODES: usize = 256;
+
+/// A code of weights.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Code {
+    /// exp-Golomb codes of this order.
+    Golomb(u32),
+    /// Places in a table of at most 256 values.
+    Codebook(Rc<Vec<i16>>),
+}
+
+impl Code {
+    fn name(&self) -> CodeName {
+        match self {
+            Code::Golomb(order) => CodeName::ExpGolomb { order: *order },
+            Code::Codebook(_) => CodeName::Codebook,
+        }
+    }
+}
+
+/// How weights are coded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum CodeName {
+    /// In as few bits as they need.
+    ExpGolomb {
+        /// Order of the codes.
+        order: u32,
+    },
+    /// A byte each, which is looked up in a table of 16-bit numbers.
+    Codebook,
+}
+
 /// How a layer's weights are coded.
 #[derive(Clone, Debug)]
 pub(super) struct Coding {
-    order: u32,
+    code: Code,
     tile: usize,
     instructions: Option<u64>,
 }
 
 impl Coding {
-    pub(super) fn record(&self, layer: OpCode) -> format::Coding {
-        format::Coding {
+    /// The record, and the operator that it is for. `table` puts a codebook into the plan.
+    pub(super) fn record(
+        &self,
+        layer: OpCode,
+        table: impl FnOnce(&[i16]) -> Span,
+    ) -> (OpCode, format::Coding) {
+        let (operator, order, table) = match &self.code {
+            Code::Golomb(order) => (OpCode::Coded, *order, Span::new(0, 0)),
+            Code::Codebook(values) => {
+                let mut all = values.to_vec();
+                all.resize(256, 0);
+                (OpCode::Codebook, 0, table(&all))
+            }
+        };
+        let coding = format::Coding {
             layer: (layer as u16).into(),
-            order: (self.order as u16).into(),
+            order: (order as u16).into(),
             tile: (self.tile as u32).into(),
-        }
+            table,
+        };
+        (operator, coding)
     }
 
     pub(super) fn step(&self) -> CodedStep {
         CodedStep {
-            order: self.order,
+            code: self.code.name(),
             tile: self.tile,
             instructions: self.instructions,
         }
@@ -71,8 +124,9 @@ impl Coding {
 /// A step that decodes its weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct CodedStep {
-    /// Order of the exp-Golomb codes.
-    pub order: u32,
+    /// How.
+    #[serde(flatten)]
+    pub code: CodeName,
     /// Output channels that are decoded at a time.
     pub tile: usize,
     /// Instructions, decoding included; `None` where the target was not measured.
@@ -103,8 +157,9 @@ pub struct LayerReport {
     pub coded_bytes: u64,
     /// Bits of a coded weight.
     pub bits_per_weight: f64,
-    /// Order of the exp-Golomb codes.
-    pub order: u32,
+    /// How the coded ones are coded.
+    #[serde(flatten)]
+    pub code: CodeName,
     /// Output channels that are decoded at a time.
     pub tile: usize,
     /// Whether the plan has them coded.
@@ -153,7 +208,7 @@ impl Report {
 struct Candidate {
     nodes: Vec<usize>,
     source: Source,
-    order: u32,
+    code: Code,
     tile: usize,
     /// Most working memory that a node of it takes.
     memory: usize,
@@ -184,17 +239,19 @@ pub(super) fn code(
     mut planned: Planned,
     options: &CompileOptions,
 ) -> Result<(Planned, Option<Report>)> {
-    if options.weights == StoredWeights::Plain {
-        return Ok((planned, None));
-    }
     let plain_arena_len = planned.placement.arena_len;
     let arena = Arena::of(&planned, options);
     let mut candidates = candidates(&planned, options, &arena)?;
-    if options.weights == StoredWeights::Coded {
-        for candidate in &mut candidates {
-            candidate.chosen = candidate.saved() > 0;
-        }
-    } else {
+    if candidates.is_empty() && options.weights == StoredWeights::Plain {
+        return Ok((planned, None));
+    }
+    for candidate in &mut candidates {
+        candidate.chosen = match candidate.code {
+            Code::Codebook(_) => true,
+            Code::Golomb(_) => options.weights == StoredWeights::Coded && candidate.saved() > 0,
+        };
+    }
+    if options.weights == StoredWeights::Auto {
         let steps = emit::emit(planned.clone())?.steps;
         let plain = super::cost::costs(options.target).and_then(|c| c.inference(&steps));
         choose(&mut candidates, plain.unwrap_or(0), &planned, &arena);
@@ -206,7 +263,7 @@ pub(super) fn code(
             for (&t, instructions) in candidate.nodes.iter().zip(&candidate.instructions) {
                 if let Some(layer) = planned.layers.layers.get_mut(&t) {
                     let coding = Coding {
-                        order: candidate.order,
+                        code: candidate.code.clone(),
                         tile: candidate.tile,
                         instructions: instructions.map(|[_, coded]| coded),
                     };
@@ -216,11 +273,12 @@ pub(super) fn code(
         }
         planned.place();
         let arena_len = planned.placement.arena_len;
-        if options.weights == StoredWeights::Coded || arena_len <= arena.limit {
+        if options.weights != StoredWeights::Auto || arena_len <= arena.limit {
             break;
         }
         // What was a step in place may be in the way now: the layer that takes most goes back.
-        let chosen = candidates.iter_mut().filter(|c| c.chosen);
+        let coded = |c: &&mut Candidate| c.chosen && matches!(c.code, Code::Golomb(_));
+        let chosen = candidates.iter_mut().filter(coded);
         match chosen.max_by_key(|c| c.memory) {
             Some(candidate) => candidate.chosen = false,
             None => break,
@@ -270,7 +328,7 @@ impl Arena {
 /// Gives `layer` its codes instead of its weights.
 fn apply(node: &Node, layer: &mut Layer, candidate: &Candidate, coding: Coding) -> Result<()> {
     let memory = memory_of(node, layer, &candidate.source, coding.tile)?;
-    layer.constants = candidate.source.encoded(candidate.order, candidate.tile);
+    layer.constants = candidate.source.encoded(&candidate.code, candidate.tile);
     layer.needs.scratch = memory;
     layer.needs.in_place = false;
     layer.coding = Some(coding);
@@ -312,6 +370,9 @@ fn candidates(
         let Some(source) = Source::new(layer, shape) else {
             continue;
         };
+        if options.weights == StoredWeights::Plain && source.form != Form::Wide {
+            continue;
+        }
         let mut room = arena.room(t, layer.needs.scratch);
         if planned.in_place(node) {
             room = room.saturating_sub(facts.value(node.output).len());
@@ -344,7 +405,10 @@ fn candidates(
             None => {
                 let candidate = Candidate {
                     nodes: vec![t],
-                    order: source.best_order(),
+                    code: match source.form {
+                        Form::Wide => Code::Codebook(Rc::default()),
+                        _ => source.best_order(),
+                    },
                     source,
                     tile,
                     memory,
@@ -357,8 +421,9 @@ fn candidates(
         }
     }
     let mut candidates: Vec<Candidate> = found.into_iter().map(|(_, _, c)| c).collect();
+    give_codebooks(&mut candidates);
     for candidate in &mut candidates {
-        let codes = candidate.source.codes(candidate.order, candidate.tile);
+        let codes = candidate.source.codes(&candidate.code, candidate.tile);
         candidate.bytes = codes.bytes.len();
         candidate.instructions = candidate
             .nodes
@@ -371,6 +436,32 @@ fn candidates(
             .collect();
     }
     Ok(candidates)
+}
+
+/// Gives layers of 16-bit weights their codebooks, which they share as long as 256 values are enough; those that have more values
+/// stay as they are.
+fn give_codebooks(candidates: &mut Vec<Candidate>) {
+    let wide = |c: &Candidate| matches!(c.code, Code::Codebook(_));
+    candidates.retain(|c| !wide(c) || c.source.values().len() <= CODES);
+    let mut books: Vec<(BTreeSet<i32>, Vec<usize>)> = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate().filter(|(_, c)| wide(c)) {
+        let values = candidate.source.values();
+        let fits =
+            |(book, _): &&mut (BTreeSet<i32>, Vec<usize>)| book.union(&values).count() <= CODES;
+        match books.iter_mut().find(fits) {
+            Some((book, users)) => {
+                book.extend(values);
+                users.push(index);
+            }
+            None => books.push((values, vec![index])),
+        }
+    }
+    for (book, users) in books {
+        let values = Rc::new(book.into_iter().map(|w| w as i16).collect());
+        for index in users {
+            candidates[index].code = Code::Codebook(Rc::clone(&values));
+        }
+    }
 }
 
 /// Chooses the candidates that save most for their instructions, within the share and the arena.
@@ -386,7 +477,8 @@ fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, arena: &A
         c.total()
             .map(|[plain, coded]| coded.saturating_sub(plain).max(1))
     };
-    let mut order: Vec<&mut Candidate> = candidates.iter_mut().filter(|c| c.saved() > 0).collect();
+    let open = |c: &&mut Candidate| !c.chosen && c.saved() > 0;
+    let mut order: Vec<&mut Candidate> = candidates.iter_mut().filter(open).collect();
     let worth = |c: &Candidate| extra(c).map_or(0.0, |extra| c.saved() as f64 / extra as f64);
     order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
     for candidate in order {
@@ -412,7 +504,7 @@ fn report(planned: &Planned, candidate: &Candidate) -> LayerReport {
         plain_bytes: candidate.source.plain_bytes() as u64,
         coded_bytes: candidate.bytes as u64,
         bits_per_weight: candidate.bytes as f64 * 8.0 / weights as f64,
-        order: candidate.order,
+        code: candidate.code.name(),
         tile: candidate.tile,
         coded: candidate.chosen,
         plain_instructions: total.map(|[plain, _]| plain),
@@ -425,6 +517,6 @@ fn adds(code: OpCode) -> bool {
     use OpCode as O;
     matches!(
         code,
-        O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium
+        O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium | O::ConvAddI8Wide
     )
 }

@@ -38,11 +38,12 @@ impl<'g> Emitter<'g> {
             let Some(coding) = &layer.coding else {
                 return self.push_from(node, input, layer.code, &parameters, true);
             };
+            let (operator, record) = coding.record(layer.code, |t| self.image.data(t));
             let parameters = format::CodedFullyConnectedI8 {
-                coding: coding.record(layer.code),
+                coding: record,
                 layer: parameters,
             };
-            self.push_from(node, input, OpCode::Coded, &parameters, true)?;
+            self.push_from(node, input, operator, &parameters, true)?;
             self.is_coded(layer.code, coding);
             return Ok(());
         };
@@ -59,11 +60,12 @@ impl<'g> Emitter<'g> {
         match (self.residuals.get(&t), &layer.coding) {
             (None, None) => self.push_from(node, input, code, &conv, true),
             (None, Some(coding)) => {
+                let (operator, record) = coding.record(code, |t| self.image.data(t));
                 let parameters = format::CodedConvI8 {
-                    coding: coding.record(code),
+                    coding: record,
                     layer: conv,
                 };
-                self.push_from(node, input, OpCode::Coded, &parameters, true)?;
+                self.push_from(node, input, operator, &parameters, true)?;
                 self.is_coded(code, coding);
                 Ok(())
             }
@@ -74,11 +76,12 @@ impl<'g> Emitter<'g> {
                 let Some(coding) = coding else {
                     return self.push_to(node, input, add.output, code, &parameters, true);
                 };
+                let (operator, record) = coding.record(code, |t| self.image.data(t));
                 let parameters = format::CodedConvAddI8 {
-                    coding: coding.record(code),
+                    coding: record,
                     layer: parameters,
                 };
-                self.push_to(node, input, add.output, OpCode::Coded, &parameters, true)?;
+                self.push_to(node, input, add.output, operator, &parameters, true)?;
                 self.is_coded(code, coding);
                 Ok(())
             }

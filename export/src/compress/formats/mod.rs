@@ -3,9 +3,11 @@
 //! A tensor is coded with one scale or one for each output channel (its first axis): `w ≈ scale·TABLE[code]`. RF8's scales
 //! are powers of two, so that decoding is exact in f32, f16 and bf16.
 
+mod integers;
 mod onnx;
 
-pub use onnx::{dequantized, table_model};
+pub use integers::{Integers, Layer};
+pub use onnx::dequantized;
 
 use super::gaussian::Moments;
 use kinglet::formats::{E3M4, E4M3, Format, Int8, Rf8, Table};
@@ -13,10 +15,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Which format.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightFormat {
     /// Symmetric int8.
+    #[default]
     Int8,
     /// The residual format: two powers of two a weight.
     Rf8,
@@ -89,6 +94,10 @@ impl WeightFormat {
         WeightFormat::E4m3,
         WeightFormat::E3m4,
     ];
+
+    /// Those whose values are no multiples of one step.
+    pub const FLOATS: [WeightFormat; 3] =
+        [WeightFormat::Rf8, WeightFormat::E4m3, WeightFormat::E3m4];
 
     /// As in reports.
     pub fn name(self) -> &'static str {

@@ -6,6 +6,7 @@ use super::group::{Group, Member, gamma};
 use crate::graph::{Data, Graph, ValueId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 
 /// Which groups may lose channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Limits {
     pub scope: Scope,
     /// Channels that every group keeps, at least 1.
     pub min_channels: usize,
+    /// Of a selection by a budget: every group keeps a multiple of this, or all of its channels.
+    pub multiple: NonZeroUsize,
 }
 
 impl Default for Limits {
@@ -34,6 +37,7 @@ impl Default for Limits {
         Limits {
             scope: Scope::All,
             min_channels: 1,
+            multiple: NonZeroUsize::MIN,
         }
     }
 }
@@ -228,20 +232,23 @@ impl Selection {
         limits: Limits,
     ) -> Result<Selection, SelectError> {
         check(channels, scores)?;
-        let mut order: Vec<(f32, Channel)> = Vec::new();
+        // What goes at once, by the mean of its scores.
+        let mut order: Vec<(f32, Vec<Channel>)> = Vec::new();
         for (group, scores) in channels.groups().iter().zip(scores) {
             if may_go(group, limits.scope) && !scores.is_empty() {
-                // The best of each group are out of reach.
-                let goes = scores.len().saturating_sub(limits.min_channels.max(1));
-                order.extend(
-                    ascending(scores)[..goes]
-                        .iter()
-                        .map(|&j| (scores[j], group.channels[j])),
-                );
+                let worst = ascending(scores);
+                for part in parts(&worst, limits) {
+                    let sum: f32 = part.iter().map(|&j| scores[j]).sum();
+                    let goes = part.iter().map(|&j| group.channels[j]).collect();
+                    order.push((sum / part.len() as f32, goes));
+                }
             }
         }
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let first = |count: usize| Selection::of(order[..count].iter().map(|&(_, c)| c));
+        let first = |count: usize| {
+            let parts = order[..count].iter().flat_map(|(_, channels)| channels);
+            Selection::of(parts.copied())
+        };
         let left = |count: usize| macs_without(graph, channels, &first(count));
         let least = left(order.len());
         if least > budget {
@@ -320,6 +327,17 @@ fn relative_rows(graph: &Graph, member: &Member) -> Option<Vec<f32>> {
         rows.sum::<f32>() / indices.len().max(1) as f32 / layer
     };
     Some(member.indices.iter().map(of).collect())
+}
+
+/// A group's channels that may go, the worst ones first, in parts after each of which as many stay as `limits` want. The best
+/// are out of reach.
+fn parts(worst: &[usize], limits: Limits) -> impl Iterator<Item = &[usize]> {
+    let multiple = limits.multiple.get();
+    let least = limits.min_channels.max(1).next_multiple_of(multiple);
+    let goes = &worst[..worst.len().saturating_sub(least)];
+    let (uneven, even) = goes.split_at(goes.len() % multiple);
+    let uneven = (!uneven.is_empty()).then_some(uneven);
+    uneven.into_iter().chain(even.chunks(multiple))
 }
 
 fn mean_magnitudes(gammas: &[Vec<f32>]) -> Vec<f32> {

@@ -342,6 +342,7 @@ fn thresholds_remove_small_channels_and_guard_the_last() {
             Limits {
                 scope,
                 min_channels: 1,
+                ..Limits::default()
             },
         )
     };

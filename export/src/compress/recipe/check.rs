@@ -2,7 +2,7 @@
 
 use super::Located;
 use super::error::{Place, RecipeError};
-use super::schema::{Activations, Gate, GateUnits, Stage};
+use super::schema::{Gate, GateUnits, Stage};
 use super::training::{LrSchedule, Training};
 use crate::compress::formats::WeightFormat;
 use crate::compress::mask::{Rule, Scope};
@@ -210,15 +210,6 @@ fn numbers(stage: &Stage) -> Option<Finding> {
                     "relative-step",
                     format!(
                         "`relative-step` is for int8 weights; {} has no even steps",
-                        s.format.name()
-                    ),
-                )
-            }),
-            (s.activations == Activations::Int8 && s.format != WeightFormat::Int8).then(|| {
-                (
-                    "activations",
-                    format!(
-                        "int8 activations need int8 weights, not {}",
                         s.format.name()
                     ),
                 )

@@ -127,6 +127,10 @@ pub struct Mask {
     /// Channels that every layer keeps.
     #[serde(default = "Mask::min_channels")]
     pub min_channels: usize,
+    /// With `macs`, every group keeps a multiple of this, or all of its channels. Kernels for microcontrollers take channels by
+    /// four.
+    #[serde(default = "one")]
+    pub channel_multiple: NonZeroUsize,
     /// Strength `s` of the penalty.
     #[serde(default = "Mask::strength")]
     pub strength: f64,
@@ -208,6 +212,10 @@ pub enum GateUnits {
     Channels,
 }
 
+fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
 /// Trained rank pruning.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -234,7 +242,7 @@ pub struct Trp {
     /// The split by a budget: the share of the input model's multiply-accumulates that is left.
     pub macs: Option<f64>,
     /// With `macs`, ranks are multiples of this, or full. Kernels for microcontrollers take channels by four.
-    #[serde(default = "Trp::rank_multiple")]
+    #[serde(default = "one")]
     pub rank_multiple: NonZeroUsize,
     /// The split by name: the rank of each layer; those that are not named stay whole.
     pub ranks: Option<BTreeMap<String, usize>>,
@@ -256,9 +264,6 @@ impl Trp {
     }
     fn nuclear() -> f64 {
         3e-4
-    }
-    fn rank_multiple() -> NonZeroUsize {
-        NonZeroUsize::MIN
     }
 }
 

@@ -184,11 +184,6 @@ fn what_is_wrong_is_said_with_its_line() {
             "leave one out",
         ),
         (
-            stages(&[&format!("{quantize}\nactivations = \"int8\"")]),
-            5,
-            "need int8 weights",
-        ),
-        (
             stages(&[
                 "kind = \"gate\"\nkeep = 0.5\nschedule = { open-until = 0.9 }\ntraining = { epochs = 1 }",
             ]),

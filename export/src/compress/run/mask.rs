@@ -124,6 +124,7 @@ pub(super) fn run(
     let limits = Limits {
         scope: stage.scope,
         min_channels: stage.min_channels,
+        multiple: stage.channel_multiple,
     };
     let all = Selection::candidates(&channels, stage.scope).keep_masks(graph, &channels);
     let penalised = stage.search.is_some() || stage.training.is_some();

@@ -4,11 +4,11 @@ use super::figures::onnx_sample;
 use super::norms::statistics;
 use super::session::Session;
 use super::{Product, StageError};
-use crate::compress::formats::{Granularity, Grid, WeightFormat, dequantized, table_model};
+use crate::compress::formats::{Granularity, Grid, WeightFormat, dequantized};
 use crate::compress::gaussian::rate::weight_tensors;
 use crate::compress::recipe::{Activations, Quantize};
 use crate::graph::{Data, Graph, Op, Quantization, ValueId};
-use crate::onnx::write::to_model_proto;
+use crate::onnx::write::{to_coded_model_proto, to_model_proto};
 use crate::passes;
 use crate::quantize::{
     Calibration, Options, Ranges, activation_quantizations, calibrate, quantize,
@@ -64,10 +64,14 @@ pub(super) fn run(
         Some(ranges) => {
             let options = Options {
                 weight_step: stage.relative_step,
+                weights: stage.format,
                 ..Options::default()
             };
             let quantized = quantize(graph, ranges, &options)?;
             let mut product = Product::of([("calibration samples", json!(CALIBRATION))]);
+            if stage.format != WeightFormat::Int8 {
+                product.weight_bytes = Some(coded_bytes(&quantized));
+            }
             product.model = Some(to_model_proto(&quantized));
             product
         }
@@ -80,7 +84,7 @@ pub(super) fn run(
             let bytes: usize = codes.values().map(|c| c.stored_bytes()).sum();
             let mut product = Product::of([("tensors coded", json!(codes.len()))]);
             product.weight_bytes = Some(bytes as u64);
-            product.model = Some(table_model(graph, &codes));
+            product.model = Some(to_coded_model_proto(graph, &codes));
             product
         }
     };
@@ -91,6 +95,17 @@ pub(super) fn run(
         );
     }
     Ok(product)
+}
+
+/// Bytes of all weights of a graph in which they are integers of an eight-bit float format: a byte each, and the scales.
+fn coded_bytes(graph: &Graph) -> u64 {
+    let bytes = |id: ValueId| {
+        let value = &graph[id];
+        let scales = value.quantization.as_ref().map_or(0, |q| q.scales.len());
+        (value.shape.iter().product::<usize>() + 4 * scales) as u64
+    };
+    let ids: BTreeSet<ValueId> = weight_tensors(graph).collect();
+    ids.into_iter().map(bytes).sum()
 }
 
 /// Moves the mean difference of each layer's result from that of `whole` into its bias, layer after layer. Errors of weights are

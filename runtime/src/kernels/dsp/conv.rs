@@ -1,12 +1,13 @@
-//! Convolution with split weights, two pixels at a time.
+//! Convolution with split or wide weights, two pixels at a time.
 
 use super::expand::Lines;
 use super::residual;
-use super::tile::{self, Tile};
+use super::tile::{self, Pairs, Tile};
 use crate::kernels::gather;
 use crate::kernels::patch::Residual;
 use crate::kernels::runs::{Pixel, Runs, Shape};
 use crate::kernels::split::Split;
+use crate::kernels::wide::Wide;
 use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
 use zerocopy::{FromBytes, IntoBytes};
@@ -16,6 +17,33 @@ use zerocopy::{FromBytes, IntoBytes};
 pub fn conv_split<const ADDS: bool>(
     g: &Geometry,
     split: &Split<'_>,
+    zero_point: i8,
+    output: Output,
+    io: &mut Io<'_>,
+    scratch: &mut [i8],
+    residual: Option<&Residual>,
+) -> Option<()> {
+    conv::<_, ADDS>(g, split, zero_point, output, io, scratch, residual)
+}
+
+/// As [`conv_split`] for wide weights.
+#[inline(never)]
+pub fn conv_wide<const ADDS: bool>(
+    g: &Geometry,
+    wide: &Wide<'_>,
+    zero_point: i8,
+    output: Output,
+    io: &mut Io<'_>,
+    scratch: &mut [i8],
+    residual: Option<&Residual>,
+) -> Option<()> {
+    conv::<_, ADDS>(g, wide, zero_point, output, io, scratch, residual)
+}
+
+#[inline(always)]
+fn conv<P: Pairs, const ADDS: bool>(
+    g: &Geometry,
+    weights: &P,
     zero_point: i8,
     output: Output,
     io: &mut Io<'_>,
@@ -39,7 +67,7 @@ pub fn conv_split<const ADDS: bool>(
     let words = <[u32]>::mut_from_bytes(words.as_mut_bytes()).ok()?;
     let (bytes, results) = rest.split_at_mut_checked(padded.checked_mul(2)?)?;
     let out_c = g.output[2].get();
-    let tile = Tile::new(split, padded / 4, out_c, output.zero_point())?;
+    let tile = Tile::new(weights, padded / 4, out_c, output.zero_point())?;
     // A last group that is not full is filled with bytes that meet zero weights; between lines they would be in the way.
     let direct = runs.shape.lines == 1 || runs.shape.run % 4 == 0;
     let lines = direct.then(|| Lines::new(runs.shape)).flatten();
@@ -50,7 +78,7 @@ pub fn conv_split<const ADDS: bool>(
         .checked_mul(g.output[1].get())?;
     let mut pixel = Pixel::FIRST;
     let mut written = 0usize;
-    let strips = Strips::<'_, ADDS> {
+    let strips = Strips::<'_, P, ADDS> {
         lines: lines.as_ref(),
         gathered: &gathered,
         runs: &runs,
@@ -117,17 +145,17 @@ pub fn conv_split<const ADDS: bool>(
 }
 
 /// Pairs of pixels side by side, all of whose taps lie inside: bounds are checked once for all of them.
-struct Strips<'a, const ADDS: bool> {
+struct Strips<'a, P, const ADDS: bool> {
     lines: Option<&'a Lines>,
     gathered: &'a Lines,
     runs: &'a Runs,
-    job: Option<tile::Job>,
+    job: Option<tile::Job<P>>,
     add: Option<residual::Job>,
     adds: bool,
     channels: usize,
 }
 
-impl<const ADDS: bool> Strips<'_, ADDS> {
+impl<P: Pairs, const ADDS: bool> Strips<'_, P, ADDS> {
     /// Does as many pixels from `pixel` on as it can; their number. Results begin at byte `written` of the output.
     #[inline(never)]
     fn run(

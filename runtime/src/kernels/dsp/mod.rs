@@ -15,6 +15,6 @@ mod planes;
 mod residual;
 mod tile;
 
-pub use conv::conv_split;
+pub use conv::{conv_split, conv_wide};
 pub use dense::dense_split;
 pub use planes::Dsp;
