@@ -6,9 +6,14 @@
 //! Any bytes decode, in time that depends on the number of weights only: behind the last byte there are zeros, a code that is
 //! too long is cut off. Such weights mean nothing, but are the same on every machine.
 
+#[cfg(any(kinglet_dsp, kinglet_armv7m))]
+mod thumb;
+
 use crate::kernels::parts::parts_mut;
 use core::num::NonZeroUsize;
 use core::slice::Iter;
+#[cfg(any(kinglet_dsp, kinglet_armv7m))]
+use thumb::decode as decode_fours;
 
 /// Largest order. No int8 weight has its shortest code at a larger one.
 pub const MAX_ORDER: u32 = 7;
@@ -172,25 +177,31 @@ impl<'a> Levels<'a> {
         let mut codes = self.codes.clone();
         let (table, order, mask) = (self.table, self.order, self.mask);
         let (fours, rest) = out.as_chunks_mut::<2>();
-        for [first, second] in fours {
-            codes.refill();
-            *first = match codes.both(codes.entry(table)) {
-                Some(pair) => pair,
-                None => codes.pair(table, order, mask),
-            };
-            // Behind a pair of eight bits there are eight left at least: if they are not enough, `pair` gets more.
-            if codes.missing > 8 {
-                codes.refill();
-            }
-            *second = match codes.both(codes.entry(table)) {
-                Some(pair) => pair,
-                None => codes.pair(table, order, mask),
-            };
-        }
+        decode_fours(&mut codes, table, order, mask, fours);
         for pair in rest {
             *pair = codes.pair(table, order, mask);
         }
         self.codes = codes;
+    }
+}
+
+#[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
+#[inline(always)]
+fn decode_fours(codes: &mut Codes<'_>, table: &Table, order: u32, mask: i32, out: &mut [[u16; 2]]) {
+    for [first, second] in out {
+        codes.refill();
+        *first = match codes.both(codes.entry(table)) {
+            Some(pair) => pair,
+            None => codes.pair(table, order, mask),
+        };
+        // Behind a pair of eight bits there are eight left at least: if they are not enough, `pair` gets more.
+        if codes.missing > 8 {
+            codes.refill();
+        }
+        *second = match codes.both(codes.entry(table)) {
+            Some(pair) => pair,
+            None => codes.pair(table, order, mask),
+        };
     }
 }
 

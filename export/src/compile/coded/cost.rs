@@ -30,9 +30,9 @@ struct Decoding {
 fn decoding(target: Target) -> Option<Decoding> {
     let [layer, short, long, again, moved] = match target {
         Target::CortexM3 | Target::CortexM4f | Target::CortexM7 | Target::CortexM33 => {
-            [7000.0, 16.0, 40.0, 1.3, 4.0]
+            [7000.0, 13.0, 34.0, 1.3, 4.0]
         }
-        Target::CortexM55 => [6000.0, 16.0, 44.0, 0.3, 4.0],
+        Target::CortexM55 => [6000.0, 13.0, 36.0, 0.3, 4.0],
         Target::Host | Target::CortexM0 | Target::Riscv32imc => return None,
     };
     Some(Decoding {
