@@ -4,6 +4,7 @@ use crate::graph::{Clamp, Data, Graph, Op, ValueId, Window};
 use crate::passes::{total_macs, total_parameters};
 use proptest::prelude::*;
 use rand::Rng;
+use std::num::NonZeroUsize;
 
 /// β of removed channels must not matter at padded borders: make every β behind which a Relu comes negative, or keep it.
 fn beta_to(graph: &mut Graph, f: impl Fn(f32) -> f32) {
@@ -359,6 +360,41 @@ fn thresholds_remove_small_channels_and_guard_the_last() {
     assert_eq!(all.len(), 8 + 6 + 10 + 12 + 12 - 5);
     cut(&mut graph, &channels, &all).unwrap();
     assert_eq!(run(&graph, &[0.5; 192]).len(), 5);
+}
+
+#[test]
+fn a_budget_in_multiples_keeps_multiples() {
+    let (_, graph) = resnet(12);
+    let channels = Channels::analyse(&graph);
+    let scores = channels.gamma_scores(&graph);
+    let total = total_macs(&graph);
+    for multiple in [1, 2, 4] {
+        let limits = Limits {
+            multiple: NonZeroUsize::new(multiple).unwrap(),
+            ..Limits::default()
+        };
+        let budget = total * 6 / 10;
+        let selection = Selection::by_budget(&graph, &channels, &scores, budget, limits).unwrap();
+        for group in channels.groups() {
+            let stay = group
+                .channels
+                .iter()
+                .filter(|&&c| !selection.removes(c))
+                .count();
+            let all = stay == group.channels.len();
+            assert!(
+                stay > 0 && (all || stay.is_multiple_of(multiple)),
+                "{multiple}: {stay}"
+            );
+        }
+        let mut small = graph.clone();
+        cut(&mut small, &channels, &selection).unwrap();
+        let left = total_macs(&small);
+        assert!(
+            left <= budget && left > total * 3 / 10,
+            "{multiple}: {left} of {total}"
+        );
+    }
 }
 
 #[test]

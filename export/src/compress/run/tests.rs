@@ -385,6 +385,43 @@ fn int8_models_run_and_count_their_bytes() {
     assert!(text.contains("QuantizeLinear"));
 }
 
+/// Weights in a float format run as integers between int8 activations: no layer is left in float.
+#[test]
+fn float_formats_run_beside_int8_activations() {
+    let place = Place::new();
+    for format in ["rf8", "e3m4"] {
+        let quantize = format!(
+            "[[stage]]\nkind = \"quantize\"\nformat = \"{format}\"\nactivations = \"int8\"\n\
+             training = {{ epochs = 1, lr = 0.005 }}\n"
+        );
+        let outcome = place.run(format, &recipe(&format!("{TRAIN}{quantize}")));
+        let [float, coded] = &outcome.record.stages[..] else {
+            panic!("two stages")
+        };
+        let weights = float.figures.weight_bytes / 4;
+        let bytes = coded.figures.weight_bytes;
+        assert!(bytes > weights && bytes < weights + weights / 4, "{bytes}");
+        assert!(
+            coded.figures.accuracy > float.figures.accuracy - 0.05,
+            "{format}: {outcome:?}"
+        );
+        let path = place.path(&format!("{format}.onnx"));
+        let (graph, warnings) = load_graph(&path, &LoadOptions::default()).expect("a model");
+        assert!(warnings.is_empty(), "{format}: {warnings:?}");
+        let layers = graph
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.op, Op::Conv2d { .. }));
+        for layer in layers {
+            let weights = &graph[layer.inputs[1]];
+            assert!(
+                matches!(weights.data, Some(Data::I32(_))),
+                "{format}: {layer:?}"
+            );
+        }
+    }
+}
+
 /// Larger steps, smaller codes; training with them and with int8 activations keeps the accuracy of what then runs.
 #[test]
 fn a_larger_step_takes_fewer_bits_in_the_file_that_runs() {

@@ -100,7 +100,8 @@ mod tests {
             multiple: NonZeroUsize::new(4).unwrap(),
             ..layer(sigma, macs, 100)
         };
-        let layers = [four(&[1.0; 10], 2000), four(&[0.5; 9], 700)];
+        let steep = [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.1];
+        let layers = [four(&[1.0; 10], 2000), four(&steep, 700)];
         let ranks = |budget| allocate(&layers, budget).map(|found| found.ranks);
         assert_eq!(ranks(900).unwrap(), vec![Some(4), Some(4)]);
         assert_eq!(ranks(1299).unwrap(), vec![Some(8), Some(4)]);
