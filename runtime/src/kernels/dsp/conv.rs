@@ -13,7 +13,7 @@ use crate::requantize::Output;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// As [`crate::kernels::patch::conv_packed`] for split weights. Without `ADDS` no residual is added, and what does so is not linked.
-#[inline(never)]
+#[inline(always)]
 pub fn conv_split<const ADDS: bool>(
     g: &Geometry,
     split: &Split<'_>,
@@ -27,7 +27,7 @@ pub fn conv_split<const ADDS: bool>(
 }
 
 /// As [`conv_split`] for wide weights.
-#[inline(never)]
+#[inline(always)]
 pub fn conv_wide<const ADDS: bool>(
     g: &Geometry,
     wide: &Wide<'_>,
@@ -40,7 +40,7 @@ pub fn conv_wide<const ADDS: bool>(
     conv::<_, ADDS>(g, wide, zero_point, output, io, scratch, residual)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn conv<P: Pairs, const ADDS: bool>(
     g: &Geometry,
     weights: &P,
