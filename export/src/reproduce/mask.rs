@@ -1,6 +1,6 @@
 //! MaskSparsity against a penalty on all channels, and against a mask that knows nothing.
 
-use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, FINISH, Must, RECOVERY, Results, Unit, recipe};
 
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.5;
@@ -8,7 +8,7 @@ const MACS: f64 = 0.5;
 /// Eight epochs that are divided as `how` says, the cut, and what brings accuracy back.
 fn masked(name: &str, how: &str) -> String {
     let stage = format!(
-        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nchannel-multiple = 4\n{how}fine-tune = {RECOVERY}\n"
+        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nchannel-multiple = 4\n{how}fine-tune = {RECOVERY}\n\n{FINISH}"
     );
     recipe(name, &stage)
 }

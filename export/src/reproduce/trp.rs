@@ -6,7 +6,7 @@ use super::{Arm, Claim, Experiment, Must, Results, Unit, recipe};
 const MACS: f64 = 0.49;
 
 fn training(epochs: usize, lr: f64) -> String {
-    format!("{{ epochs = {epochs}, lr = {lr} }}")
+    format!("{{ epochs = {epochs}, lr = {lr}, augment = {{ flip = true }} }}")
 }
 
 /// All arms have the same ranks: those of the budget for the input.

@@ -220,7 +220,8 @@ impl Selection {
         Ok(Selection { removed })
     }
 
-    /// The channels of least score, over all groups together, until `budget` multiply-accumulates are left.
+    /// The channels of least score, over all groups together, until `budget` multiply-accumulates are left, and as few of them as
+    /// that takes.
     ///
     /// # Errors
     /// The budget is out of reach, or the scores belong to another graph.
@@ -232,21 +233,21 @@ impl Selection {
         limits: Limits,
     ) -> Result<Selection, SelectError> {
         check(channels, scores)?;
-        // What goes at once, by the mean of its scores.
-        let mut order: Vec<(f32, Vec<Channel>)> = Vec::new();
-        for (group, scores) in channels.groups().iter().zip(scores) {
+        // What goes at once, by the mean of its scores, and its group.
+        let mut order: Vec<(f32, usize, Vec<Channel>)> = Vec::new();
+        for (index, (group, scores)) in channels.groups().iter().zip(scores).enumerate() {
             if may_go(group, limits.scope) && !scores.is_empty() {
                 let worst = ascending(scores);
                 for part in parts(&worst, limits) {
                     let sum: f32 = part.iter().map(|&j| scores[j]).sum();
                     let goes = part.iter().map(|&j| group.channels[j]).collect();
-                    order.push((sum / part.len() as f32, goes));
+                    order.push((sum / part.len() as f32, index, goes));
                 }
             }
         }
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         let first = |count: usize| {
-            let parts = order[..count].iter().flat_map(|(_, channels)| channels);
+            let parts = order[..count].iter().flat_map(|(_, _, channels)| channels);
             Selection::of(parts.copied())
         };
         let left = |count: usize| macs_without(graph, channels, &first(count));
@@ -263,7 +264,24 @@ impl Selection {
                 low = middle + 1;
             }
         }
-        Ok(first(low))
+        // The last parts may have been large: what would fit comes back, the best of each group first.
+        let mut selection = first(low);
+        let mut settled = BTreeSet::new();
+        for (_, group, part) in order[..low].iter().rev() {
+            if settled.contains(group) {
+                continue;
+            }
+            let mut more = selection.clone();
+            part.iter().for_each(|channel| {
+                more.removed.remove(channel);
+            });
+            if macs_without(graph, channels, &more) <= budget {
+                selection = more;
+            } else {
+                settled.insert(*group);
+            }
+        }
+        Ok(selection)
     }
 
     /// For the γ of every normalisation over groups that may go: which entries stay. This is the mask of
