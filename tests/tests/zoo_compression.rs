@@ -3,13 +3,14 @@
 //! The claims about ONNX Runtime need a Python with onnx, onnxruntime and numpy, which `KINGLET_PYTHON` names (`python3` by
 //! default).
 
-use kinglet_export::compress::formats::{Granularity, WeightFormat, dequantized, table_model};
+use kinglet_export::compress::formats::{Granularity, WeightFormat, dequantized};
 use kinglet_export::compress::mask::{Channels, Limits, Selection, cut, masked};
 use kinglet_export::compress::trp::{RankRule, Scheme, candidates, split};
 use kinglet_export::files::{self, Tensor};
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::model::Model;
-use kinglet_export::onnx::{self, LoadOptions, write::write};
+use kinglet_export::onnx::write::{to_coded_model_proto, write};
+use kinglet_export::onnx::{self, LoadOptions};
 use kinglet_export::passes::total_macs;
 use kinglet_tests::command::script;
 use kinglet_tests::zoo::{self, Golden};
@@ -165,7 +166,7 @@ fn onnxruntime_reads_codes_with_a_table_as_the_floats_they_mean() {
                 folder.path().join("table.onnx"),
             );
             write(&plain, &floats).unwrap();
-            std::fs::write(&table, table_model(&plain, &coded).encode_to_vec()).unwrap();
+            std::fs::write(&table, to_coded_model_proto(&plain, &coded).encode_to_vec()).unwrap();
             let (a, b) = (
                 onnxruntime(&floats, &output, &x),
                 onnxruntime(&table, &output, &x),
