@@ -1,6 +1,7 @@
 //! The experiments themselves: recipes that can be run, claims that know their arms, runs that resume.
 
 use super::*;
+use crate::compress::recipe::Stage;
 use crate::compress::run::{Figures, Record, StageRecord};
 use crate::compress::testing::{quarters, quarters_network};
 use crate::onnx::write;
@@ -75,19 +76,29 @@ fn every_recipe_is_one_and_every_claim_has_its_figure() {
     assert!(Experiment::named("trp").is_some() && Experiment::named("none").is_none());
 }
 
+/// Which those are follows from the budget and the input alone.
 #[test]
 fn post_hoc_splits_have_the_ranks_of_the_trained_one() {
     let experiment = Experiment::named("trp").expect("it");
-    let mut results = Results::default();
-    results.add("trp+nu", record(0.86, 5_000_000));
-    let svd = experiment
-        .arms
-        .iter()
-        .find(|a| a.name == "svd")
-        .expect("an arm");
-    let text = (svd.recipe)(&results).expect("a recipe");
-    assert!(text.contains("ranks = { \"a\" = 3 }"), "{text}");
-    assert!((svd.recipe)(&Results::default()).is_none());
+    let stage = |name: &str| {
+        let arm = experiment.arms.iter().find(|a| a.name == name);
+        let text = (arm.expect("an arm").recipe)(&Results::default()).expect("a recipe");
+        let recipe = Recipe::parse(&text, name).expect("parses");
+        match recipe.stages.into_iter().next() {
+            Some(Stage::Trp(stage)) => stage,
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    let trained = stage("trp+nu");
+    assert!(trained.rule.is_none() && trained.training.is_some());
+    for name in ["svd", "svd+tune"] {
+        let post_hoc = stage(name);
+        assert!(post_hoc.training.is_none());
+        assert_eq!(
+            (post_hoc.scheme, post_hoc.macs, post_hoc.rank_multiple),
+            (trained.scheme, trained.macs, trained.rank_multiple)
+        );
+    }
 }
 
 #[test]
@@ -183,6 +194,6 @@ fn a_trial_runs_its_arms_once_and_says_what_is_missing() {
         result.err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert!(message(run("rf8", &["rf9"])).contains("no arm `rf9`"));
-    assert!(message(run("trp", &["svd"])).starts_with("arm `svd` needs `trp+nu`"));
+    assert!(message(run("gate", &["random"])).starts_with("arm `random` needs `gated`"));
     assert!(message(run("gaussian", &["gg-0.5"])).starts_with("arm `gg-0.5` needs `gg`"));
 }
