@@ -229,8 +229,12 @@ impl Candidate {
         Some(sum)
     }
 
+    /// Bytes of the plan that coding saves: constants are aligned, and each node's record gets longer.
     fn saved(&self) -> usize {
-        self.source.plain_bytes().saturating_sub(self.bytes)
+        let stored = |bytes: usize| bytes.next_multiple_of(format::ALIGNMENT);
+        let records = self.nodes.len() * size_of::<format::Coding>();
+        let coded = stored(self.bytes) + stored(records);
+        stored(self.source.plain_bytes()).saturating_sub(coded)
     }
 }
 
