@@ -158,8 +158,8 @@ fn the_fixtures_use_nearly_every_operator() {
         }
     }
     println!("unused: {unused:?}");
-    // 16-bit weights of targets without working memory come from asymmetric models only; their kernels are the narrow ones' with another type. Planes of kernels
-    // other than 3×3 have the records and checks of `DepthwiseI8Small`.
+    // 16-bit weights of targets without working memory have the narrow ones' kernels, with another type. Planes of kernels other
+    // than 3×3 have the records and checks of `DepthwiseI8Small`.
     let known = [
         OpCode::ConvI8W16,
         OpCode::DepthwiseI8W16,

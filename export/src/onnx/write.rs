@@ -4,7 +4,7 @@
 //! values are written out in full as `DequantizeLinear → op → QuantizeLinear` (QDQ): the file says literally what the
 //! integer form means.
 
-use crate::compress::formats::{Coded, WeightFormat};
+use crate::compress::formats::{Coded, WeightFormat, recognise};
 use crate::files::{FileError, write_atomic};
 use crate::graph::{
     Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
@@ -85,8 +85,7 @@ fn format_weights(value: &Value) -> Option<Coded> {
     };
     let rows = integers.chunks(row).zip(&q.scales);
     let weights: Vec<f32> = rows.flat_map(real).collect();
-    let mut formats = WeightFormat::FLOATS.iter();
-    formats.find_map(|f| f.recognise(&weights, &value.shape))
+    recognise(&weights, &value.shape)
 }
 
 struct Writer<'g> {

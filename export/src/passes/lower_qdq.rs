@@ -4,7 +4,7 @@
 //! computes its operand. What cannot be lowered stays in float between its ends, with a [`Warning`].
 
 use super::{Warning, is_private, op_name};
-use crate::compress::formats::{Layer, WeightFormat};
+use crate::compress::formats::{Layer, recognise};
 use crate::graph::{Binary, DType, Data, Graph, Node, Op, Pool, Quantization, Value, ValueId};
 
 /// A bias scale this near to `s_x·s_w` is that product, rounded by the exporter.
@@ -335,8 +335,7 @@ fn format_weights(
     let Some(Data::F32(weights)) = &value.data else {
         return None;
     };
-    let mut formats = WeightFormat::FLOATS.iter();
-    let coded = formats.find_map(|f| f.recognise(weights, &value.shape))?;
+    let coded = recognise(weights, &value.shape)?;
     let input = quantization(graph, x)?;
     let bias = node.inputs.get(2).and_then(|&b| match &graph[b].data {
         Some(Data::F32(bias)) => Some(&bias[..]),

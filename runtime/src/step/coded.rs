@@ -149,8 +149,9 @@ impl<'p> Step<'p> {
         self.scratch(limits, p.scratch, memory.and_then(|m| m.bytes()))
     }
 
-    /// A coded layer's constants. A codebook has a byte for each weight. Otherwise, where each tile's codes begin and end is inside of the weights, and there is a bit at least
-    /// for each code, so that decoding takes no longer than the file's length allows. The codes themselves may be anything.
+    /// A coded layer's constants. With a codebook there is a byte for each weight. Otherwise, where each tile's codes begin and end
+    /// is inside of the weights, and there is a bit at least for each code, so that decoding takes no longer than the file's
+    /// length allows. The codes themselves may be anything.
     fn tiles(
         &self,
         limits: &Limits<'_>,

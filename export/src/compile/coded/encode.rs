@@ -146,7 +146,7 @@ impl Source {
         match code {
             Code::Golomb(order) => self.golomb(*order, tile),
             Code::Codebook(values) => {
-                let place = |w: &i32| values.iter().position(|v| i32::from(*v) == *w).unwrap_or(0);
+                let place = |w: &i32| values.binary_search(&(*w as i16)).unwrap_or(0);
                 let bytes = self.blocks.iter().flatten().map(|w| place(w) as u8);
                 Codes {
                     bytes: bytes.collect(),

@@ -54,7 +54,7 @@ const CODES: usize = 256;
 pub(super) enum Code {
     /// exp-Golomb codes of this order.
     Golomb(u32),
-    /// Places in a table of at most 256 values.
+    /// Places in a table of at most [`CODES`] values, ascending.
     Codebook(Rc<Vec<i16>>),
 }
 
@@ -99,7 +99,7 @@ impl Coding {
             Code::Golomb(order) => (OpCode::Coded, *order, Span::new(0, 0)),
             Code::Codebook(values) => {
                 let mut all = values.to_vec();
-                all.resize(256, 0);
+                all.resize(CODES, 0);
                 (OpCode::Codebook, 0, table(&all))
             }
         };
@@ -229,8 +229,13 @@ impl Candidate {
         Some(sum)
     }
 
-    /// Bytes of the plan that coding saves: constants are aligned, and each node's record gets longer.
+    /// Bytes of weights that coding saves.
     fn saved(&self) -> usize {
+        self.source.plain_bytes().saturating_sub(self.bytes)
+    }
+
+    /// Bytes of the plan that coding saves at least: constants are aligned, and each node's record gets longer.
+    fn saved_in_plan(&self) -> usize {
         let stored = |bytes: usize| bytes.next_multiple_of(format::ALIGNMENT);
         let records = self.nodes.len() * size_of::<format::Coding>();
         let coded = stored(self.bytes) + stored(records);
@@ -481,9 +486,10 @@ fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, arena: &A
         c.total()
             .map(|[plain, coded]| coded.saturating_sub(plain).max(1))
     };
-    let open = |c: &&mut Candidate| !c.chosen && c.saved() > 0;
+    let open = |c: &&mut Candidate| !c.chosen && c.saved_in_plan() > 0;
     let mut order: Vec<&mut Candidate> = candidates.iter_mut().filter(open).collect();
-    let worth = |c: &Candidate| extra(c).map_or(0.0, |extra| c.saved() as f64 / extra as f64);
+    let worth =
+        |c: &Candidate| extra(c).map_or(0.0, |extra| c.saved_in_plan() as f64 / extra as f64);
     order.sort_by(|a, b| worth(b).total_cmp(&worth(a)));
     for candidate in order {
         if let Some(extra) = extra(candidate)

@@ -30,6 +30,12 @@ pub struct Layer<'a> {
     pub input_zero_point: i32,
 }
 
+/// The weights in the first of the float formats of which all of them are values.
+pub fn recognise(weights: &[f32], shape: &[usize]) -> Option<Coded> {
+    let mut formats = WeightFormat::FLOATS.iter();
+    formats.find_map(|format| format.recognise(weights, shape))
+}
+
 impl WeightFormat {
     /// `u`, so that the format's values times `2^u` are integers of 16 bits, as far as they can be.
     fn unit(self) -> i32 {

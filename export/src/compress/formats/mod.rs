@@ -6,7 +6,7 @@
 mod integers;
 mod onnx;
 
-pub use integers::{Integers, Layer};
+pub use integers::{Integers, Layer, recognise};
 pub use onnx::dequantized;
 
 use super::gaussian::Moments;
