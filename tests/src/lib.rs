@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod costs;
+pub mod device;
 pub mod formats;
 pub mod networks;
 pub mod performance;

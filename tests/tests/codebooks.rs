@@ -4,13 +4,15 @@ use kinglet::OpCode;
 use kinglet_export::compile::coded::CodeName;
 use kinglet_export::compile::{CompileOptions, Compiled, Kernels, Target, Tiling, compile};
 use kinglet_export::compress::formats::WeightFormat;
-use kinglet_export::emulate::{Mode, Request, board, emulate};
+use kinglet_export::emulate::board;
 use kinglet_export::graph::Graph;
 use kinglet_export::onnx::write::to_model_proto;
 use kinglet_export::onnx::{LoadOptions, load_model};
 use kinglet_export::passes::prepare;
+use kinglet_tests::device::gives_the_bytes_of;
 use kinglet_tests::formats::{in_format, many_valued};
 use kinglet_tests::networks::{classifier, everything};
+use kinglet_tests::on_boards;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, outputs, sample};
 use kinglet_tests::wide_network::wide_network;
@@ -170,40 +172,18 @@ fn device_equals_host(board_name: &str, loaded: bool) {
     let board = board(board_name).unwrap();
     let plan = compiled(&graph, board.plan_target, Kernels::Packed, Tiling::Off);
     assert!(plan.steps.iter().any(|s| s.coded.is_some()));
-    let expected = reference(&graph);
-    let mut random = Random::new(6);
-    let samples = [sample(&graph, &mut random), sample(&graph, &mut random)];
-    let request = Request {
-        board,
-        plan: &plan.file,
-        samples: &samples,
-        mode: Mode::Run,
-        loaded,
-    };
-    let device = emulate(&request, &|_| {}).unwrap();
-    for (sample, device) in samples.iter().zip(&device.outputs) {
-        assert_eq!(&outputs(&expected, sample).concat(), device);
-    }
-}
-
-macro_rules! on_boards {
-    ($($claim:ident: $name:literal, $loaded:literal;)*) => {
-        $(
-            #[test]
-            fn $claim() {
-                device_equals_host($name, $loaded);
-            }
-        )*
-    };
+    gives_the_bytes_of(&reference(&graph), board, &plan, &graph, 6, loaded);
 }
 
 on_boards! {
-    m0_gives_the_reference_kernels_bytes: "microbit", false;
-    m4f_gives_the_reference_kernels_bytes: "mps2-an386", false;
-    a_loaded_plan_gives_the_reference_kernels_bytes: "mps2-an386", true;
-    m7_gives_the_reference_kernels_bytes: "mps2-an500", false;
-    m33_gives_the_reference_kernels_bytes: "mps2-an505", false;
-    m55_gives_the_reference_kernels_bytes: "mps3-an547", false;
-    m3_gives_the_reference_kernels_bytes: "mps2-an385", false;
-    riscv_gives_the_reference_kernels_bytes: "riscv32-virt", false;
+    device_equals_host {
+        m0_gives_the_reference_kernels_bytes: "microbit", false;
+        m4f_gives_the_reference_kernels_bytes: "mps2-an386", false;
+        a_loaded_plan_gives_the_reference_kernels_bytes: "mps2-an386", true;
+        m7_gives_the_reference_kernels_bytes: "mps2-an500", false;
+        m33_gives_the_reference_kernels_bytes: "mps2-an505", false;
+        m55_gives_the_reference_kernels_bytes: "mps3-an547", false;
+        m3_gives_the_reference_kernels_bytes: "mps2-an385", false;
+        riscv_gives_the_reference_kernels_bytes: "riscv32-virt", false;
+    }
 }

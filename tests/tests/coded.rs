@@ -2,10 +2,12 @@
 
 use kinglet::OpCode;
 use kinglet_export::compile::{CompileOptions, Compiled, StoredWeights, Target, Tiling, compile};
-use kinglet_export::emulate::{Mode, Request, board, emulate};
+use kinglet_export::emulate::board;
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::passes::prepare;
+use kinglet_tests::device::gives_the_bytes_of;
 use kinglet_tests::networks::{classifier, everything};
+use kinglet_tests::on_boards;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, outputs, sample};
 use kinglet_tests::wide_network::wide_network;
@@ -185,19 +187,7 @@ fn device_equals_host(board_name: &str, loaded: bool) {
     let plan = |weights| compiled(&graph, board.plan_target, weights, Tiling::Off);
     let [plain, coded] = [StoredWeights::Plain, StoredWeights::Coded].map(plan);
     assert!(coded.steps.iter().any(|s| s.coded.is_some()));
-    let mut random = Random::new(5);
-    let samples = [sample(&graph, &mut random), sample(&graph, &mut random)];
-    let request = Request {
-        board,
-        plan: &coded.file,
-        samples: &samples,
-        mode: Mode::Run,
-        loaded,
-    };
-    let device = emulate(&request, &|_| {}).unwrap();
-    for (sample, device) in samples.iter().zip(&device.outputs) {
-        assert_eq!(&outputs(&plain, sample).concat(), device);
-    }
+    let device = gives_the_bytes_of(&plain, board, &coded, &graph, 5, loaded);
     let bound = coded.stack_bound.unwrap();
     let used = device.stack_peak_bytes;
     assert!(
@@ -206,23 +196,14 @@ fn device_equals_host(board_name: &str, loaded: bool) {
     );
 }
 
-macro_rules! on_boards {
-    ($($claim:ident: $name:literal, $loaded:literal;)*) => {
-        $(
-            #[test]
-            fn $claim() {
-                device_equals_host($name, $loaded);
-            }
-        )*
-    };
-}
-
 on_boards! {
-    m4f_gives_the_plain_plans_bytes: "mps2-an386", false;
-    a_loaded_plan_gives_the_plain_plans_bytes: "mps2-an386", true;
-    m7_gives_the_plain_plans_bytes: "mps2-an500", false;
-    m33_gives_the_plain_plans_bytes: "mps2-an505", false;
-    m55_gives_the_plain_plans_bytes: "mps3-an547", false;
-    m3_gives_the_plain_plans_bytes: "mps2-an385", false;
-    riscv_gives_the_plain_plans_bytes: "riscv32-virt", false;
+    device_equals_host {
+        m4f_gives_the_plain_plans_bytes: "mps2-an386", false;
+        a_loaded_plan_gives_the_plain_plans_bytes: "mps2-an386", true;
+        m7_gives_the_plain_plans_bytes: "mps2-an500", false;
+        m33_gives_the_plain_plans_bytes: "mps2-an505", false;
+        m55_gives_the_plain_plans_bytes: "mps3-an547", false;
+        m3_gives_the_plain_plans_bytes: "mps2-an385", false;
+        riscv_gives_the_plain_plans_bytes: "riscv32-virt", false;
+    }
 }
