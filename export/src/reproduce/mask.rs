@@ -1,9 +1,12 @@
 //! MaskSparsity against a penalty on all channels, and against a mask that knows nothing.
 
-use super::{Arm, Claim, Experiment, FINISH, Must, RECOVERY, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, recipe};
 
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.5;
+
+/// The end of the recovery, without crops.
+const FINISH: &str = "[[stage]]\nkind = \"train\"\ntraining = { epochs = 8, lr = 0.02, augment = { flip = true } }\n";
 
 /// Eight epochs that are divided as `how` says, the cut, and what brings accuracy back.
 fn masked(name: &str, how: &str) -> String {

@@ -23,6 +23,6 @@ mod units;
 
 pub use blocks::{Block, GateError, assert_no_gates, blocks, remove_blocks};
 pub use consensus::{Consensus, consensus_rate, guarded};
-pub use module::{GateForward, GateGradients, GateModule, average_pool, average_pool_backward};
+pub use module::{GateForward, GateGradients, GateModule};
 pub use schedule::{Phase, Schedule};
 pub use units::{ChannelUnit, channel_units};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Schedule {
     /// Gates are forced open until here.
     pub open_until: f64,
-    /// The weight of the polarisation rises from here (`open_until`) to its full value here.
+    /// From `open_until` to here the share that may stay open falls from 1 to what is asked for, so that gates close one after
+    /// another while the network adapts, and the weight of the polarisation rises to its full value.
     pub ramp_until: f64,
     /// From here on the mask is fixed.
     pub freeze_at: f64,
@@ -41,6 +42,8 @@ pub enum Phase {
         act: f64,
         /// λ_pol.
         pol: f64,
+        /// How far the ramp is, 0 … 1.
+        risen: f64,
     },
     /// Gates are the mask that [`super::Consensus::mask`] gave when the phase began.
     Frozen,
@@ -61,6 +64,7 @@ impl Schedule {
             Phase::Gated {
                 act: self.lambda_act,
                 pol: self.lambda_pol * risen,
+                risen,
             }
         } else {
             Phase::Frozen
@@ -76,17 +80,22 @@ mod tests {
     fn gates_open_ramp_and_freeze() {
         let s = Schedule::default();
         assert_eq!(s.at(0.05), Phase::Open);
-        assert_eq!(s.at(0.1), Phase::Gated { act: 5.0, pol: 0.0 });
+        let gated = |risen: f64| Phase::Gated {
+            act: 5.0,
+            pol: risen,
+            risen,
+        };
+        assert_eq!(s.at(0.1), gated(0.0));
         let Phase::Gated { pol, .. } = s.at(0.35) else {
             panic!("gated")
         };
         assert!((pol - 0.5).abs() < 1e-12);
-        assert_eq!(s.at(0.7), Phase::Gated { act: 5.0, pol: 1.0 });
+        assert_eq!(s.at(0.7), gated(1.0));
         assert_eq!((s.at(0.85), s.at(1.0)), (Phase::Frozen, Phase::Frozen));
         let at_once = Schedule {
             ramp_until: 0.1,
             ..s
         };
-        assert_eq!(at_once.at(0.1), Phase::Gated { act: 5.0, pol: 1.0 });
+        assert_eq!(at_once.at(0.1), gated(1.0));
     }
 }

@@ -25,7 +25,7 @@ pub use axes::{Channel, Channels};
 pub use cut::{Cut, CutError, cut, cut_gated, masked};
 pub use group::{Group, Member};
 pub use norms::{insert_norms, restate};
-pub use penalty::{Penalty, add_penalty, shrink};
+pub use penalty::{Penalty, add_penalty, fade, shrink};
 pub use select::{Limits, Rule, Scope, Scores, SelectError, Selection, ot_threshold, vote};
 
 #[cfg(test)]

@@ -27,6 +27,13 @@ pub fn shrink(values: &mut [f32], keep: &[bool], by: f32) {
     }
 }
 
+/// The entries that go, times `factor`.
+pub fn fade(values: &mut [f32], keep: &[bool], factor: f32) {
+    for (value, _) in values.iter_mut().zip(keep).filter(|(_, keep)| !**keep) {
+        *value *= factor;
+    }
+}
+
 /// Adds the penalty to the gradient of γ, after the backward pass and before momentum.
 ///
 /// `keep` is the mask of channels that stay: only the others are penalised. Without a mask all are ("network slimming",
@@ -65,6 +72,15 @@ mod tests {
         assert_eq!(values[0], 0.3);
         assert!((values[1] + 0.2).abs() < 1e-6);
         assert_eq!(values[2..].iter().map(|v| v.abs()).sum::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn fading_spares_what_stays() {
+        let mut values = [0.5, -0.5, 0.25];
+        fade(&mut values, &[true, false, false], 0.5);
+        assert_eq!(values, [0.5, -0.25, 0.125]);
+        fade(&mut values, &[true, false, false], 0.0);
+        assert_eq!(values, [0.5, 0.0, 0.0]);
     }
 
     #[test]

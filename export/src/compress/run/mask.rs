@@ -3,7 +3,7 @@
 use super::session::Session;
 use super::{Product, StageError};
 use crate::compress::mask::{
-    Channels, Group, Limits, Penalty, Scores, Selection, add_penalty, cut, shrink,
+    Channels, Group, Limits, Penalty, Scores, Selection, add_penalty, cut, fade, shrink,
 };
 use crate::compress::recipe::{Mask, MaskStart, Score};
 use crate::graph::{Data, Graph, Node, Op, ValueId};
@@ -16,6 +16,20 @@ use std::collections::BTreeMap;
 
 /// Share of the masked training in which a proximal penalty rises to its strength.
 const RISE: f64 = 0.5;
+/// Share at which nothing is left of what goes. From [`RISE`] on it also fades: a γ that the loss holds on to as hard as the
+/// penalty pulls would be cut in full use.
+const EMPTY: f64 = 0.75;
+
+/// What an entry that goes is multiplied with at this step, so that it fades in a straight line from [`RISE`] to [`EMPTY`].
+fn fading(at: &Moment) -> f64 {
+    let step = 1.0 / (at.epochs * at.steps).max(1) as f64;
+    let left = |share: f64| (EMPTY - share).max(0.0);
+    match at.share() {
+        share if share < RISE => 1.0,
+        share if share < EMPTY => left(share + step) / left(share),
+        _ => 0.0,
+    }
+}
 
 /// The penalty on γ of channels that are to go.
 struct Sparsity {
@@ -78,6 +92,7 @@ impl Method for Sparsity {
         for (&id, keep) in self.keep.iter().chain(&self.keep_shifts) {
             if let Some(parameter) = program.parameter_mut(id) {
                 shrink(&mut parameter.value.data, keep, by);
+                fade(&mut parameter.value.data, keep, fading(at) as f32);
             }
         }
     }
@@ -194,4 +209,30 @@ pub(super) fn run(
         ("accuracy after the cut", json!(after)),
         ("inexact borders", json!(done.inexact)),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_fades_in_a_straight_line_and_stays_away() {
+        let (epochs, steps) = (4, 10);
+        let mut left = 1.0;
+        let mut at = Vec::new();
+        for total in 0..epochs * steps {
+            let moment = Moment {
+                epoch: total / steps,
+                epochs,
+                step: total % steps,
+                steps,
+                rate: 0.1,
+            };
+            left *= fading(&moment);
+            at.push(left);
+        }
+        assert_eq!(at[19], 1.0, "untouched in the first half");
+        assert!((at[24] - 0.5).abs() < 1e-9, "{}", at[24]);
+        assert_eq!(at[29..], [0.0; 11]);
+    }
 }

@@ -174,7 +174,7 @@ impl Method for Terms<'_> {
     }
 
     fn term(&mut self, program: &Program<f32>, at: &Moment) -> Option<Term> {
-        let Phase::Gated { act, pol } = self.stage.schedule.at(at.share()) else {
+        let Phase::Gated { act, pol, risen } = self.stage.schedule.at(at.share()) else {
             return None;
         };
         let gates = self.side_by_side(|id| program.value(id).map(|t| t.data.as_slice()));
@@ -183,7 +183,8 @@ impl Method for Terms<'_> {
         self.begun = true;
         let all = self.costs.len();
         let means = loss::batch_means(&gates, all);
-        let open = loss::activation(&means, &self.costs, self.stage.keep);
+        let may_stay = 1.0 - risen * (1.0 - self.stage.keep);
+        let open = loss::activation(&means, &self.costs, may_stay);
         let torn = loss::polarisation(&means);
         let mut gradient = vec![0.0; gates.len()];
         loss::add_to_gates(&open, act, &mut gradient);

@@ -51,15 +51,17 @@ fn sizes(x: &Tensor<f32>) -> (usize, usize, usize) {
     (samples, x.data.len() / samples, channels)
 }
 
-/// Means over the plane, `[batch, channels]`.
+/// Means over the plane, `[batch, channels]`, in root mean squares of their sample: features of any size move gates alike.
 fn pool(x: &Tensor<f32>) -> Vec<f32> {
     let (samples, len, channels) = sizes(x);
     let mut pooled = vec![0.0; samples * channels];
-    let share = channels as f32 / len.max(1) as f32;
     for (sums, sample) in pooled.chunks_mut(channels).zip(x.data.chunks(len.max(1))) {
         for row in sample.chunks(channels) {
-            sums.iter_mut().zip(row).for_each(|(s, v)| *s += v * share);
+            sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
         }
+        let squares = sums.iter().map(|s| s * s).sum::<f32>();
+        let size = (squares / channels as f32).sqrt().max(f32::MIN_POSITIVE);
+        sums.iter_mut().for_each(|s| *s /= size);
     }
     pooled
 }
@@ -97,25 +99,16 @@ impl Operation<f32> for Gates {
             return vec![None; inputs.len()];
         };
         let d = module(inputs).backward(&self.pooled, &forward, &gradient.data);
-        let (_, len, channels) = sizes(inputs[0]);
-        let share = channels as f32 / len.max(1) as f32;
-        let mut dx = Tensor::zeros(inputs[0].shape.clone());
-        let planes = dx.data.chunks_mut(len.max(1));
-        for (sample, pooled) in planes.zip(d.input.chunks(channels)) {
-            for row in sample.chunks_mut(channels) {
-                row.iter_mut().zip(pooled).for_each(|(g, p)| *g = p * share);
-            }
-        }
-        let like = |i: usize, data: Vec<f32>| Tensor::new(inputs[i].shape.clone(), data);
+        let like = |i: usize, data: Vec<f32>| Some(Tensor::new(inputs[i].shape.clone(), data));
         let all = [
-            dx,
+            None,
             like(1, d.w1),
             like(2, d.b1),
             like(3, d.w2),
             like(4, d.b2),
         ];
         let wanted = all.into_iter().zip(wanted);
-        wanted.map(|(t, &wanted)| wanted.then_some(t)).collect()
+        wanted.map(|(t, &wanted)| t.filter(|_| wanted)).collect()
     }
 }
 
@@ -202,6 +195,9 @@ mod tests {
             [1, 2, 2, 2],
             vec![1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 6.0, 0.0],
         );
-        assert_eq!(pool(&x), [3.0, 15.0]);
+        let size = f32::sqrt((3.0 * 3.0 + 15.0 * 15.0) / 2.0);
+        let expected = [3.0 / size, 15.0 / size];
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+        assert!(pool(&x).iter().zip(&expected).all(near));
     }
 }
