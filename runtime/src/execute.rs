@@ -528,18 +528,15 @@ fn binary<'m>(
 fn add_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::AddI8>()?;
     let (y, b) = binary(step, &p.b, data, arena)?;
-    let factors = (p.factor_a.get(), p.factor_b.get());
+    let sum = Residual {
+        factor: p.factor_b.get(),
+        factor_b: p.factor_a.get(),
+        offset: p.offset.get(),
+        multiplier: p.multiplier.get(),
+        output: Output::from(&p.int8),
+    };
     let repeat = p.b.repeat.get() as usize;
-    let (y, b, output) = (typed_mut(y)?, typed(b)?, Output::from(&p.int8));
-    kernels::add_i8(
-        y,
-        b,
-        repeat,
-        factors,
-        p.offset.get(),
-        p.multiplier.get(),
-        output,
-    )
+    kernels::add_i8(typed_mut(y)?, typed(b)?, repeat, &sum)
 }
 
 fn mul_i8(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {

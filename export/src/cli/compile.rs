@@ -39,6 +39,12 @@ pub(super) struct Args {
     /// How int8 layers' weights are stored.
     #[arg(long, value_enum, default_value_t)]
     weights: StoredWeights,
+    /// With `--weights auto`: most instructions that decoding may add, in percent of the plan's [default: 35].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    decoding: Option<f64>,
+    /// Inputs and outputs are the integers that the model quantises them to: no floats on the device.
+    #[arg(long)]
+    int8_io: bool,
     /// Leave the step names out of the file (the device never holds them).
     #[arg(long)]
     strip: bool,
@@ -50,14 +56,26 @@ pub(super) struct Args {
     json: bool,
 }
 
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent),
+        _ => Err("a percentage such as 5 is expected".into()),
+    }
+}
+
 pub(super) fn run(args: Args) -> miette::Result<()> {
+    if args.decoding.is_some() && args.weights != StoredWeights::Auto {
+        bail!("--decoding is for --weights auto: the others do not choose by instructions");
+    }
     let options = CompileOptions {
         target: args.target,
         strip: args.strip,
+        int8_io: args.int8_io,
         keep_dead_channels: args.keep_dead_channels,
         tiling: args.tile,
         arena_limit: args.arena_limit,
         weights: args.weights,
+        decoding_share: args.decoding.map(|percent| percent / 100.0),
         ..CompileOptions::default()
     };
     let model =

@@ -93,6 +93,8 @@ pub struct CompileOptions {
     pub target: Target,
     /// Leave the step names out of the file.
     pub strip: bool,
+    /// Inputs and outputs that are quantised at the border are integers.
+    pub int8_io: bool,
     /// Compute every channel of the model, also those that [`channels::eliminate`] would cut out.
     pub keep_dead_channels: bool,
     /// Which chains of steps run by bands of rows.
@@ -103,6 +105,8 @@ pub struct CompileOptions {
     pub kernels: Kernels,
     /// Which int8 layers' weights are entropy-coded.
     pub weights: StoredWeights,
+    /// With [`StoredWeights::Auto`]: the share of the plan's instructions that decoding may add; [`coded::AUTO_SHARE`] by default.
+    pub decoding_share: Option<f64>,
 }
 
 /// A step, for people and for comparisons.
@@ -263,6 +267,11 @@ pub enum CompileError {
         /// The node at its peak.
         node: String,
     },
+    /// `int8_io` was asked for, and there is nothing that it could do.
+    #[error(
+        "no input or output is quantised at the border, so none can be int8: `kinglet quantize` makes a model whose are"
+    )]
+    NoIntegers,
     /// A graph input or output cannot be described.
     #[error("{which} `{name}`: {reason}")]
     Border {
@@ -281,11 +290,25 @@ pub enum CompileError {
 /// Seed of the self-test that every plan carries.
 const SELF_TEST_SEED: u32 = 0x4b69_6e67;
 
+/// The graph with the integers on the inside of its borders as inputs and outputs.
+fn integer_borders(graph: &Graph) -> Result<Graph, CompileError> {
+    let mut graph = graph.clone();
+    match crate::passes::int8_io(&mut graph) {
+        0 => Err(CompileError::NoIntegers),
+        _ => Ok(graph),
+    }
+}
+
 /// Compiles a graph that [`crate::passes::prepare`] has been over.
 ///
 /// # Errors
 /// See [`CompileError`]; each names the node.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    let bare = match options.int8_io {
+        true => Some(integer_borders(graph)?),
+        false => None,
+    };
+    let graph = bare.as_ref().unwrap_or(graph);
     let eliminated = (!options.keep_dead_channels).then(|| channels::eliminate(graph));
     let graph = eliminated.as_ref().map_or(graph, |e| &e.graph);
     let arranged = layout::arrange(graph);

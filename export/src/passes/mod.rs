@@ -6,6 +6,7 @@ mod fold_constants;
 mod fuse_activation;
 mod fuse_bias;
 mod fuse_pad;
+mod int8_io;
 mod lower_qdq;
 mod remove_identities;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use fold_constants::fold_constants;
 pub use fuse_activation::fuse_activation;
 pub use fuse_bias::fuse_bias;
 pub use fuse_pad::fuse_pad;
+pub use int8_io::int8_io;
 pub use lower_qdq::lower_qdq;
 pub use remove_identities::remove_identities;
 

@@ -2,6 +2,9 @@
 //! to the output before, unless the plan already has them in one place.
 
 use super::parts::parts_mut;
+use super::patch::Residual;
+#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+use crate::requantize::fixed::Scale;
 use crate::requantize::{Multiplier, Output};
 use core::num::NonZeroUsize;
 
@@ -73,23 +76,33 @@ pub fn binary_f32(
     broadcast(y, b, repeat, |a, b| clamp(f(a, b), min, max))
 }
 
-/// `y ← requantize(y·factors.0 + b·factors.1 + offset)`: the sum of two tensors of different scales, in fixed point.
+/// `y ← requantize(b·factor + y·factor_b + offset)`: the sum of two tensors of different scales, in fixed point.
 #[inline(never)]
-pub fn add_i8(
-    y: &mut [i8],
-    b: &[i8],
-    repeat: usize,
-    factors: (i32, i32),
-    offset: i32,
-    multiplier: f32,
-    output: Output,
-) -> Option<()> {
-    let multiplier = Multiplier::new(multiplier);
+pub fn add_i8(y: &mut [i8], b: &[i8], repeat: usize, sum: &Residual) -> Option<()> {
+    #[cfg(any(kinglet_dsp, kinglet_armv7m))]
+    if y.len() == b.len() && repeat == 1 {
+        return add_alike(sum, b, y);
+    }
+    let multiplier = Multiplier::new(sum.multiplier);
     broadcast(y, b, repeat, |a, b| {
-        let a = i32::from(a).wrapping_mul(factors.0);
-        let b = i32::from(b).wrapping_mul(factors.1);
-        multiplier.requantize(a.wrapping_add(b).wrapping_add(offset), &output)
+        multiplier.requantize(sum.sum(b, a), &sum.output)
     })
+}
+
+/// [`add_i8`] element for element, as convolutions add residuals.
+#[cfg(kinglet_dsp)]
+#[inline(always)]
+fn add_alike(sum: &Residual, b: &[i8], y: &mut [i8]) -> Option<()> {
+    super::dsp::add(sum, b, y)
+}
+
+/// [`add_i8`] element for element, as convolutions add residuals.
+#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[inline(always)]
+fn add_alike(sum: &Residual, b: &[i8], y: &mut [i8]) -> Option<()> {
+    super::thumb::add(sum, &Scale::new(sum.multiplier), b, y)?;
+    sum.output.clamp(y);
+    Some(())
 }
 
 /// `y ← requantize((y − zero_points.0)·(b − zero_points.1))`.
@@ -164,18 +177,14 @@ mod tests {
         for a in i8::MIN..=i8::MAX {
             let mut y = [a; 256];
             let b: [i8; 256] = core::array::from_fn(|i| i as u8 as i8);
-            let factors = (1 << 21, 1 << 20);
-            let offset = -(3 * factors.0 - 7 * factors.1);
-            let multiplier = 1.0 / (1 << 21) as f32;
-            add_i8(
-                &mut y,
-                &b,
-                1,
-                factors,
-                offset,
-                multiplier,
-                Output::saturating(2),
-            );
+            let sum = Residual {
+                factor: 1 << 20,
+                factor_b: 1 << 21,
+                offset: -(3 * (1 << 21) - 7 * (1 << 20)),
+                multiplier: 1.0 / (1 << 21) as f32,
+                output: Output::saturating(2),
+            };
+            add_i8(&mut y, &b, 1, &sum);
             for (b, y) in b.iter().zip(y) {
                 let real = 0.5 * (f32::from(a) - 3.0) + 0.25 * (f32::from(*b) + 7.0);
                 assert_eq!(y, Output::saturating(2).quantize(real / 0.5), "{a} + {b}");

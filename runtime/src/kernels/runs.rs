@@ -1,6 +1,8 @@
 //! Where the taps of output pixels lie in the input.
 
 use super::Geometry;
+#[cfg(kinglet_dsp)]
+use super::Taps;
 use super::gather::gather;
 use core::num::NonZeroUsize;
 use core::ops::Range;
@@ -129,6 +131,26 @@ impl Runs {
         } else {
             0..0
         }
+    }
+
+    /// Pixels of a row from `pixel` on, none of whose taps lie beside the input, and for each of them the taps that do not lie above
+    /// or below it either: where they begin for `pixel`, and which lines of the kernel they are. `None` if there are none.
+    #[cfg(kinglet_dsp)]
+    pub(super) fn row(&self, g: &Geometry, pixel: Pixel) -> Option<(Range<usize>, usize, Taps)> {
+        let columns = pixel.x..self.inside[1].end;
+        let lines = g.vertical(pixel.y);
+        if pixel.x < self.inside[1].start || columns.is_empty() || lines.is_empty() {
+            return None;
+        }
+        let Shape { pitch, .. } = self.shape;
+        let left = g.pad[1].wrapping_mul(g.input[2].get());
+        let at = pixel
+            .batch
+            .wrapping_mul(self.image)
+            .wrapping_add(lines.position.wrapping_mul(pitch))
+            .wrapping_add(pixel.x.wrapping_mul(self.step[1]))
+            .wrapping_sub(left);
+        Some((columns, at, lines))
     }
 
     /// Where the pixel's taps begin, if all of them lie inside.

@@ -44,8 +44,15 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
     let taps = g.window_len()?.get();
     let patch = match form {
         Form::Plain => taps.checked_next_multiple_of(16)?.checked_mul(2)?,
-        // Bytes, and the same as 16-bit numbers.
-        Form::Split | Form::Wide => taps.checked_next_multiple_of(4)?.checked_mul(6)?,
+        // Bytes, and the same, or columns of a row, as pairs of 16-bit numbers.
+        Form::Split | Form::Wide => {
+            let patch = taps.checked_next_multiple_of(4)?;
+            let columns = match row_pairs(g) {
+                Some(pairs) => row_columns(g, pairs)?.checked_mul(g.input[2].get())?,
+                None => patch,
+            };
+            patch.checked_mul(2)?.checked_add(columns.checked_mul(4)?)?
+        }
         // Two patches, and the multipliers in fixed point.
         Form::Quad => {
             let blocks = g.output[2].get().div_ceil(4);
@@ -60,6 +67,29 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
         0
     };
     patch.checked_add(results)?.checked_next_multiple_of(4)
+}
+
+/// For kernels of one line and several columns, with split or wide weights: how many pairs of pixels of a row have their columns
+/// expanded at once. `None` for all others.
+pub(super) fn row_pairs(g: &Geometry) -> Option<usize> {
+    /// More take more memory than they save time.
+    const MOST: usize = 4;
+    let line = g.kernel[0].get() == 1
+        && g.kernel[1].get() > 1
+        && g.dilation[1].get() == 1
+        && g.pad[0] == 0
+        && (g.output[0].get() - 1).checked_mul(g.stride[0].get())? < g.input[0].get()
+        && g.input[2].get().is_multiple_of(4);
+    line.then(|| (g.output[1].get() / 2).clamp(1, MOST))
+}
+
+/// Columns that the patches of so many pairs of pixels take, side by side.
+pub(super) fn row_columns(g: &Geometry, pairs: usize) -> Option<usize> {
+    pairs
+        .checked_sub(1)?
+        .checked_mul(g.stride[1].get())?
+        .checked_mul(2)?
+        .checked_add(g.kernel[1].get())
 }
 
 /// Bytes for a depthwise convolution with weights of `form`, by planes or as Helium does it; `None` where it cannot run so, and

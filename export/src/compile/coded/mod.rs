@@ -35,12 +35,12 @@ pub enum StoredWeights {
     Plain,
     /// Entropy-coded, in every layer whose codes take fewer bytes.
     Coded,
-    /// Entropy-coded in the layers that save most for their instructions, as long as all together cost no more than 35 % more
-    /// instructions an inference and 25 % more arena. None where decoding was not measured.
+    /// Entropy-coded in the layers that save most for their instructions, as long as all together cost no more than a share of the
+    /// plan's instructions (`--decoding`) and 25 % more arena. None where decoding was not measured.
     Auto,
 }
 
-/// Share of a plan's instructions that [`StoredWeights::Auto`] may add.
+/// Share of a plan's instructions that [`StoredWeights::Auto`] may add if nothing else is said.
 pub const AUTO_SHARE: f64 = 0.35;
 
 /// Share of a plan's arena that [`StoredWeights::Auto`] may add, and within which tiles are as large as they can be.
@@ -263,7 +263,9 @@ pub(super) fn code(
     if options.weights == StoredWeights::Auto {
         let steps = emit::emit(planned.clone())?.steps;
         let plain = super::cost::costs(options.target).and_then(|c| c.inference(&steps));
-        choose(&mut candidates, plain.unwrap_or(0), &planned, &arena);
+        let share = options.decoding_share.unwrap_or(AUTO_SHARE);
+        let budget = plain.unwrap_or(0) as f64 * share;
+        choose(&mut candidates, budget as u64, &planned, &arena);
     }
     let plain_layers = std::mem::take(&mut planned.layers.layers);
     loop {
@@ -473,9 +475,8 @@ fn give_codebooks(candidates: &mut Vec<Candidate>) {
     }
 }
 
-/// Chooses the candidates that save most for their instructions, within the share and the arena.
-fn choose(candidates: &mut [Candidate], plain: u64, planned: &Planned, arena: &Arena) {
-    let mut budget = (plain as f64 * AUTO_SHARE) as u64;
+/// Chooses the candidates that save most for their instructions, within a budget of these and the arena.
+fn choose(candidates: &mut [Candidate], mut budget: u64, planned: &Planned, arena: &Arena) {
     let fits = |c: &Candidate| {
         c.nodes.iter().all(|&t| {
             let own = planned.layers.layers.get(&t).map_or(0, |l| l.needs.scratch);

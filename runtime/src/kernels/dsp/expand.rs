@@ -32,22 +32,26 @@ impl Lines {
         })
     }
 
-    /// Sign-extends the taps of two pixels, that begin at `at` in `x`, into `patch`: for each four the words
+    /// One line of `words` words.
+    pub(super) fn line(words: usize) -> Option<Lines> {
+        let reach = words.checked_mul(4)?;
+        (words > 0).then_some(Lines {
+            lines: 1,
+            words,
+            skip: 0,
+            reach,
+        })
+    }
+
+    /// Sign-extends the taps of two pixels, which begin with the slices, into `patch`: for each four the words
     /// `p0(k0,k2), p1(k0,k2), p0(k1,k3), p1(k1,k3)`. The patch has four words for each word. `None` when something lies outside.
     #[inline(always)]
-    pub(super) fn expand(&self, x: &[i8], at: [usize; 2], patch: &mut [u32]) -> Option<()> {
-        let [first, second] = at;
-        let last = x.len().checked_sub(self.reach)?;
-        if first > last || second > last || patch.len() != self.lines * self.words * 4 {
+    pub(super) fn expand(&self, [first, second]: [&[i8]; 2], patch: &mut [u32]) -> Option<()> {
+        if first.len().min(second.len()) < self.reach || patch.len() != self.words() * 4 {
             return None;
         }
-        // SAFETY: both pixels' runs lie in `x`: no start is behind `last`; the patch has four words for each word read.
-        unsafe {
-            self.run(
-                [x.as_ptr().add(first), x.as_ptr().add(second)],
-                patch.as_mut_ptr(),
-            );
-        }
+        // SAFETY: both pixels' runs lie in their slices; the patch has four words for each word read.
+        unsafe { self.run([first.as_ptr(), second.as_ptr()], patch.as_mut_ptr()) };
         Some(())
     }
 

@@ -18,3 +18,4 @@ mod tile;
 pub use conv::{conv_split, conv_wide};
 pub use dense::dense_split;
 pub use planes::Dsp;
+pub(super) use residual::add;

@@ -5,7 +5,7 @@ use core::arch::naked_asm;
 
 /// Adds a residual: each element of `y` becomes the sum of itself and the convolution's result.
 #[inline(always)]
-pub(super) fn add(residual: &Residual, results: &[i8], y: &mut [i8]) -> Option<()> {
+pub(in crate::kernels) fn add(residual: &Residual, results: &[i8], y: &mut [i8]) -> Option<()> {
     if results.len() != y.len() {
         return None;
     }

@@ -4,6 +4,7 @@ use crate::kernels::split::Split;
 use crate::kernels::wide::Wide;
 use core::arch::naked_asm;
 use core::marker::PhantomData;
+use core::num::NonZeroUsize;
 
 /// Weights for this loop.
 pub(super) trait Pairs {
@@ -118,6 +119,27 @@ impl<'a, P: Pairs> Tile<'a, P> {
         }
         if whole < channels {
             self.last_block(patch, y.get_mut(whole..)?, second);
+        }
+        Some(())
+    }
+
+    /// [`Tile::results`] of pairs of pixels side by side, as many as `y` has, whose patches begin every `step` words. `None` also for
+    /// channels that are no multiple of four.
+    pub(super) fn row(&self, patches: &[u32], step: usize, y: &mut [i8]) -> Option<()> {
+        let both = self.channels.checked_mul(2)?;
+        let pairs = y.len() / NonZeroUsize::new(both)?;
+        let last = pairs.checked_sub(1)?.checked_mul(step)?;
+        let first = patches.get(..self.groups * 4)?;
+        let enough = patches.len() - first.len() >= last && y.len() == pairs.wrapping_mul(both);
+        let mut job = self.whole(first).filter(|_| enough)?;
+        let mut to = y.as_mut_ptr();
+        for _ in 0..pairs {
+            // SAFETY: the last patch begins `last` words behind the first and lies in `patches` like that; `y` has the results of so
+            // many pairs.
+            unsafe { job.run(to, self.channels) };
+            to = to.wrapping_add(both);
+            job.patch = job.patch.wrapping_add(step);
+            job.patch_end = job.patch_end.wrapping_add(step);
         }
         Some(())
     }
