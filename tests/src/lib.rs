@@ -10,5 +10,6 @@ pub mod pytorch;
 pub mod quarters;
 pub mod random;
 pub mod random_network;
+pub mod split_network;
 pub mod wide_network;
 pub mod zoo;

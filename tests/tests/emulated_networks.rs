@@ -9,10 +9,12 @@ use kinglet_export::verify::Recorder;
 use kinglet_tests::networks::everything;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, sample};
+use kinglet_tests::split_network::split_network;
 use kinglet_tests::wide_network::wide_network;
 
 const NETWORKS: u64 = 40;
 const WIDE_NETWORKS: u64 = 40;
+const SPLIT_NETWORKS: u64 = 40;
 
 fn device_equals_host(board_name: &str, name: &str, mut graph: Graph) {
     prepare(&mut graph);
@@ -77,6 +79,12 @@ fn wide_layers_give_the_hosts_bytes(board: &str) {
     }
 }
 
+fn split_layers_give_the_hosts_bytes(board: &str) {
+    for seed in 0..SPLIT_NETWORKS {
+        device_equals_host(board, &format!("split, seed {seed}"), split_network(seed));
+    }
+}
+
 macro_rules! on_boards {
     ($($module:ident: $name:literal $([$claim:ident])*;)*) => {
         $(
@@ -100,12 +108,12 @@ macro_rules! on_boards {
 
 // Floats where an FPU computes them and where a library does.
 on_boards! {
-    m4f: "mps2-an386" [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
+    m4f: "mps2-an386" [split_layers_give_the_hosts_bytes] [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
         [every_operator_gives_the_hosts_bytes];
     m7: "mps2-an500" [every_operator_gives_the_hosts_bytes];
     m33: "mps2-an505" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
     m55: "mps3-an547" [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
-    m3: "mps2-an385" [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
+    m3: "mps2-an385" [split_layers_give_the_hosts_bytes] [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
         [every_operator_gives_the_hosts_bytes];
     riscv: "riscv32-virt" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
 }

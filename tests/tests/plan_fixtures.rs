@@ -117,11 +117,11 @@ fn the_fixtures_are_what_the_compiler_makes() {
         let options = CompileOptions {
             strip: true,
             tiling: Tiling::Off,
-            arena_limit: None,
             kernels: Kernels::Packed,
             target,
             keep_dead_channels: true,
             weights,
+            ..CompileOptions::default()
         };
         let made = compile(&graph(), &options).unwrap().file;
         assert!(made.len() < 30_000, "{name} is small: {}", made.len());

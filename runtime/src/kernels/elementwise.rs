@@ -3,7 +3,7 @@
 
 use super::parts::parts_mut;
 use super::patch::Residual;
-#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[cfg(kinglet_armv7m)]
 use crate::requantize::fixed::Scale;
 use crate::requantize::{Multiplier, Output};
 use core::num::NonZeroUsize;
@@ -79,7 +79,8 @@ pub fn binary_f32(
 /// `y ← requantize(b·factor + y·factor_b + offset)`: the sum of two tensors of different scales, in fixed point.
 #[inline(never)]
 pub fn add_i8(y: &mut [i8], b: &[i8], repeat: usize, sum: &Residual) -> Option<()> {
-    #[cfg(any(kinglet_dsp, kinglet_armv7m))]
+    // With Helium the loop below is made of vectors.
+    #[cfg(all(any(kinglet_dsp, kinglet_armv7m), not(kinglet_mve)))]
     if y.len() == b.len() && repeat == 1 {
         return add_alike(sum, b, y);
     }
@@ -90,14 +91,14 @@ pub fn add_i8(y: &mut [i8], b: &[i8], repeat: usize, sum: &Residual) -> Option<(
 }
 
 /// [`add_i8`] element for element, as convolutions add residuals.
-#[cfg(kinglet_dsp)]
+#[cfg(all(kinglet_dsp, not(kinglet_mve)))]
 #[inline(always)]
 fn add_alike(sum: &Residual, b: &[i8], y: &mut [i8]) -> Option<()> {
     super::dsp::add(sum, b, y)
 }
 
 /// [`add_i8`] element for element, as convolutions add residuals.
-#[cfg(all(kinglet_armv7m, not(kinglet_dsp)))]
+#[cfg(kinglet_armv7m)]
 #[inline(always)]
 fn add_alike(sum: &Residual, b: &[i8], y: &mut [i8]) -> Option<()> {
     super::thumb::add(sum, &Scale::new(sum.multiplier), b, y)?;

@@ -123,6 +123,8 @@ struct Product {
     model: Option<pb::ModelProto>,
     /// Bytes of the weights in it, where the importer makes floats of them.
     weight_bytes: Option<u64>,
+    /// Bytes of its weights entropy-coded, where the graph has them as floats.
+    coded_bytes: Option<u64>,
 }
 
 impl Product {
@@ -263,6 +265,7 @@ impl Job<'_> {
         write_model(&model, to)?;
         let mut figures = figures(to, self.data, self.scaling)?;
         figures.weight_bytes = product.weight_bytes.unwrap_or(figures.weight_bytes);
+        figures.coded_bytes = product.coded_bytes.unwrap_or(figures.coded_bytes);
         Ok(StageRecord {
             kind: self.recipe.stages[index].kind().to_owned(),
             figures,

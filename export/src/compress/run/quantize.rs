@@ -4,8 +4,8 @@ use super::figures::onnx_sample;
 use super::norms::statistics;
 use super::session::Session;
 use super::{Product, StageError};
-use crate::compress::formats::{Granularity, Grid, WeightFormat, dequantized};
-use crate::compress::gaussian::rate::weight_tensors;
+use crate::compress::formats::{Coded, Granularity, Grid, WeightFormat, dequantized};
+use crate::compress::gaussian::rate::{TensorRate, weight_tensors};
 use crate::compress::recipe::{Activations, Quantize};
 use crate::graph::{Data, Graph, Op, Quantization, ValueId};
 use crate::onnx::write::{to_coded_model_proto, to_model_proto};
@@ -84,6 +84,13 @@ pub(super) fn run(
             let bytes: usize = codes.values().map(|c| c.stored_bytes()).sum();
             let mut product = Product::of([("tensors coded", json!(codes.len()))]);
             product.weight_bytes = Some(bytes as u64);
+            if stage.format == WeightFormat::Int8 {
+                let rate = |c: &Coded| {
+                    let levels: Vec<i32> = c.codes.iter().map(|&q| (q as i8).into()).collect();
+                    TensorRate::of("", &levels, None).coded_bits.div_ceil(8)
+                };
+                product.coded_bytes = Some(codes.values().map(rate).sum());
+            }
             product.model = Some(to_coded_model_proto(graph, &codes));
             product
         }

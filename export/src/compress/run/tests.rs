@@ -440,13 +440,10 @@ fn a_larger_step_takes_fewer_bits_in_the_file_that_runs() {
         let [fine, coarse] = [run(0.0), run(0.6)].map(|o| o.record.stages[1].figures.clone());
         assert!(coarse.accuracy > 0.85, "{coarse:?}");
         assert_eq!(fine.weight_bytes, coarse.weight_bytes);
-        if activations == "int8" {
-            // Of floats, which these codes decode to, another step is counted.
-            assert!(
-                2 * coarse.coded_bytes < fine.coded_bytes,
-                "{fine:?} {coarse:?}"
-            );
-        }
+        assert!(
+            2 * coarse.coded_bytes < fine.coded_bytes,
+            "{fine:?} {coarse:?}"
+        );
     }
 }
 

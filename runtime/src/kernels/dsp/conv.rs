@@ -13,7 +13,8 @@ use crate::requantize::Output;
 use core::num::NonZeroUsize;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// As [`crate::kernels::patch::conv_packed`] for split weights. Without `ADDS` no residual is added, and what does so is not linked.
+/// As [`crate::kernels::patch::conv_packed`] for split weights. Without `ADDS` there is no residual, and kernels of one line run as
+/// all others do: what adds, and what is faster for these, is not linked then.
 #[inline(always)]
 pub fn conv_split<const ADDS: bool>(
     g: &Geometry,
@@ -64,7 +65,7 @@ fn conv<P: Pairs, const ADDS: bool>(
     let runs = Runs::new(g);
     let taps = g.window_len()?.get();
     let padded = taps.checked_next_multiple_of(4)?;
-    let pairs = scratch::row_pairs(g);
+    let pairs = scratch::row_pairs(g).filter(|_| ADDS);
     let patches = match pairs {
         Some(pairs) => scratch::row_columns(g, pairs)?.checked_mul(g.input[2].get())?,
         None => padded,

@@ -18,4 +18,5 @@ mod tile;
 pub use conv::{conv_split, conv_wide};
 pub use dense::dense_split;
 pub use planes::Dsp;
+#[cfg(not(kinglet_mve))]
 pub(super) use residual::add;

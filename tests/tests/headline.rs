@@ -1,0 +1,119 @@
+//! What the README promises of compressed models on a Cortex-M4F, beside the rival with the uncompressed one.
+
+use kinglet_export::compile::{CompileOptions, StoredWeights, Tiling, compile};
+use kinglet_export::emulate::{Emulation, Mode, Request, board, emulate};
+use kinglet_export::files;
+use kinglet_export::graph::{Data, Graph};
+use kinglet_export::model::load_graph;
+use kinglet_export::onnx::LoadOptions;
+use kinglet_export::quantize::{Calibration, Options, calibrate, quantize};
+use kinglet_export::report::grouped;
+use kinglet_tests::performance::{Rival, Rivals, folder};
+use kinglet_tests::random::Random;
+use kinglet_tests::random_network::sample;
+use kinglet_tests::{zoo, zoo_claims};
+use std::path::{Path, PathBuf};
+
+const BOARD: &str = "mps2-an386";
+/// Of the rival's firmware with ResNet-8, counted as its other figures.
+const RIVAL_STATIC_RAM: u64 = 576;
+const RIVAL_STACK: u64 = 1_380;
+
+fn exported(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("../export/zoo").join(name)
+}
+
+/// The graph as firmware; `options` but for the target, which is the board's.
+fn run(graph: &Graph, options: CompileOptions) -> Emulation {
+    let board = board(BOARD).unwrap();
+    let options = CompileOptions {
+        target: board.plan_target,
+        ..options
+    };
+    let compiled = compile(graph, &options).unwrap();
+    // The plan's own inputs: integers where it takes integers.
+    let mut bytes = sample(graph, &mut Random::new(1));
+    if options.int8_io {
+        bytes.truncate(graph[graph.inputs[0]].shape.iter().product());
+    }
+    let request = Request {
+        board,
+        plan: &compiled.file,
+        samples: &[bytes],
+        mode: Mode::Run,
+        loaded: false,
+    };
+    emulate(&request, &|_| {}).unwrap()
+}
+
+fn rival() -> Rival {
+    let text = std::fs::read_to_string(folder().join("rivals.json")).unwrap();
+    let rivals: Rivals = serde_json::from_str(&text).unwrap();
+    let ours = |r: &Rival| r.board == BOARD && r.model == "resnet8_cifar10";
+    rivals.rows.into_iter().find(ours).unwrap()
+}
+
+/// As the README's commands compile it.
+#[test]
+fn the_small_resnet_needs_a_fraction_of_what_the_rival_needs_for_the_whole_one() {
+    let model = exported("resnet8-cifar10-small.onnx");
+    let (graph, _) = load_graph(&model, &LoadOptions::default()).unwrap();
+    let options = CompileOptions {
+        int8_io: true,
+        arena_limit: Some(26_000),
+        weights: StoredWeights::Auto,
+        decoding_share: Some(0.05),
+        ..CompileOptions::default()
+    };
+    let ours = run(&graph, options);
+    let rival = rival();
+    let (instructions, flash) = (ours.instructions[0], ours.flash_bytes);
+    let ram = ours.arena_bytes + ours.static_ram_bytes + ours.stack_peak_bytes;
+    println!("{instructions} instructions, {flash} bytes of flash, {ram} of RAM");
+    assert!(4 * instructions <= rival.instructions);
+    assert!(3 * flash <= rival.code + rival.model_bytes);
+    assert!(2 * ram <= rival.arena + RIVAL_STATIC_RAM + RIVAL_STACK);
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for figure in [flash, ours.arena_bytes] {
+        let shown = grouped(figure);
+        assert!(readme.contains(&shown), "README.md does not say {shown}");
+    }
+}
+
+/// A float model in int8, with ranges from its golden inputs.
+fn quantized(path: &Path) -> Graph {
+    let (graph, _) = load_graph(path, &LoadOptions::default()).unwrap();
+    let inputs = zoo::root().join("models/resnet8_cifar10/golden_inputs.npy");
+    let Data::F32(pixels) = files::read_tensor(inputs).unwrap().data else {
+        panic!("floats are expected")
+    };
+    let bytes: Vec<u8> = pixels.iter().flat_map(|p| p.to_le_bytes()).collect();
+    let samples = bytes.chunks(4 * graph[graph.inputs[0]].len());
+    let ranges = calibrate(&graph, Calibration::MinMax, samples).unwrap();
+    quantize(&graph, &ranges, &Options::default()).unwrap()
+}
+
+fn low_rank_takes_its_share() {
+    let whole = zoo::root().join("models/resnet8_cifar10/model.onnx");
+    for tiling in [Tiling::Off, Tiling::Auto] {
+        let count = |path: &Path| {
+            let options = CompileOptions {
+                tiling,
+                ..CompileOptions::default()
+            };
+            run(&quantized(path), options).instructions[0]
+        };
+        let [dense, split] = [&whole, &exported("resnet8-cifar10-trp.onnx")].map(|p| count(p));
+        println!("{tiling:?}: {split} instructions against {dense}");
+        assert!(
+            10 * split <= 6 * dense,
+            "{tiling:?}: {split} against {dense}"
+        );
+    }
+}
+
+zoo_claims! {
+    half_the_multiplications_of_a_low_rank_resnet_take_six_tenths_of_the_instructions: low_rank_takes_its_share();
+}
