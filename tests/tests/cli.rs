@@ -363,6 +363,49 @@ fn quantize_makes_an_int8_model_of_standard_operators() {
     assert!(float != int8);
 }
 
+/// The same model with floats and with integers outside: quantising by hand gives the same bytes inside.
+#[test]
+fn int8_borders_take_and_give_integers() {
+    let folder = Folder::new();
+    folder.model("float.onnx", &classifier(false));
+    let mut random = Random::new(5);
+    let values: Vec<f32> = (0..20 * 297).map(|_| random.real()).collect();
+    folder.tensor("samples.npy", &[20, 3, 9, 11], Data::F32(values.clone()));
+    folder.json("quantize float.onnx --calibration samples.npy -o int8.onnx");
+    folder.json("compile int8.onnx -o outside.kinglet");
+    folder.json("compile int8.onnx -o inside.kinglet --int8-io");
+    let plan = |name: &str| folder.json(&format!("inspect {name}"))["inputs"][0].clone();
+    let (outside, inside) = (plan("outside.kinglet"), plan("inside.kinglet"));
+    assert_eq!(outside["name"], inside["name"]);
+    let scale = inside["scale"].as_f64().unwrap() as f32;
+    let zero_point = inside["zero_point"].as_i64().unwrap() as f32;
+    let code = |x: &f32| ((x / scale).round_ties_even() + zero_point).clamp(-128.0, 127.0) as i8;
+    let codes = values.iter().map(code).collect();
+    folder.tensor("codes.npy", &[20, 3, 9, 11], Data::I8(codes));
+    for (name, samples) in [("outside", "samples"), ("inside", "codes")] {
+        let words = format!("run {name}.kinglet --input {samples}.npy --output {name}.npy");
+        let done = folder.kinglet(&words);
+        assert!(done.succeeded, "{done:?}");
+    }
+    let (_, reals) = folder.floats("outside.npy");
+    let Data::I8(integers) = read_tensor(folder.path("inside.npy")).unwrap().data else {
+        panic!("integers are expected")
+    };
+    // Softmax's scale is 1/256.
+    let back: Vec<f32> = integers
+        .iter()
+        .map(|&q| (f32::from(q) + 128.0) / 256.0)
+        .collect();
+    assert_eq!(reals, back);
+
+    let done = folder.kinglet("compile float.onnx -o float.kinglet --int8-io");
+    done.failed_naming(&["no input or output is quantised", "kinglet quantize"]);
+    let done = folder.kinglet("compile int8.onnx -o a.kinglet --weights coded --decoding 5");
+    done.failed_naming(&["--decoding is for --weights auto"]);
+    let done = folder.kinglet("compile int8.onnx -o a.kinglet --weights auto --decoding much");
+    done.failed_naming(&["percentage"]);
+}
+
 #[test]
 fn bench_times_this_machine_without_a_board() {
     let folder = Folder::new();
