@@ -110,6 +110,7 @@ impl<'a> Codes<'a> {
     }
 
     /// Two weights, if the next eight bits are enough for both.
+    #[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
     #[inline(always)]
     fn both(&mut self, entry: u32) -> Option<u16> {
         let bits = entry >> 28;
