@@ -2,7 +2,8 @@
 
 use crate::networks::{Builder, window};
 use crate::random_network::{clamp, sum_of_products};
-use kinglet_export::graph::{Binary, Graph, Op, ValueId, Window};
+use crate::wide_network::add;
+use kinglet_export::graph::{Graph, Op, ValueId, Window};
 
 /// One to three pairs, some with their input added, some behind an addition that no convolution does.
 pub fn split_network(seed: u64) -> Graph {
@@ -105,15 +106,4 @@ fn layer(
 fn depthwise(b: &mut Builder, x: ValueId) -> ValueId {
     let channels = b.shape(x)[1];
     layer(b, x, window([1, 1]), channels, channels).unwrap_or(x)
-}
-
-fn add(b: &mut Builder, x: ValueId, y: ValueId) -> ValueId {
-    let (ours, (theirs, zero)) = (b.scale(x).0, b.scale(y));
-    let shape = b.shape(x);
-    let sum = b.activation(&shape, ours.max(theirs) * 1.4, zero / 2);
-    let op = Op::Binary {
-        op: Binary::Add,
-        clamp: clamp(&mut b.random),
-    };
-    b.node(op, &[x, y], sum)
 }

@@ -115,13 +115,19 @@ fn residual(b: &mut Builder, x: ValueId) -> ValueId {
     let mut window = crate::networks::window([kernel, kernel]);
     window.pads = [kernel / 2; 4];
     let outer = layer(b, inner, window, 1, &shape);
-    let (ours, (theirs, zero)) = (b.scale(x).0, b.scale(outer));
-    let y = b.activation(&shape, ours.max(theirs) * 1.4, zero / 2);
+    add(b, x, outer)
+}
+
+/// The sum of two values of one shape.
+pub(crate) fn add(b: &mut Builder, x: ValueId, y: ValueId) -> ValueId {
+    let (ours, (theirs, zero)) = (b.scale(x).0, b.scale(y));
+    let shape = b.shape(x);
+    let sum = b.activation(&shape, ours.max(theirs) * 1.4, zero / 2);
     let op = Op::Binary {
         op: Binary::Add,
         clamp: clamp(&mut b.random),
     };
-    b.node(op, &[x, outer], y)
+    b.node(op, &[x, y], sum)
 }
 
 fn fully_connected(b: &mut Builder, x: ValueId) -> ValueId {

@@ -1,6 +1,6 @@
 //! Consensus gating against gates that need not agree, and against channels that nobody has chosen.
 
-use super::{Arm, Claim, Experiment, FINISH, Must, RECOVERY, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, finish, recipe};
 
 const EPOCHS: usize = 8;
 
@@ -8,7 +8,8 @@ fn gated(name: &str, polarisation: f64) -> String {
     let stage = format!(
         "[[stage]]\nkind = \"gate\"\nunits = \"channels\"\nkeep = 0.46\n\
          schedule = {{ lambda-act = 100, lambda-pol = {polarisation} }}\n\
-         training = {{ epochs = {EPOCHS}, lr = 0.01 }}\nfine-tune = {RECOVERY}\n\n{FINISH}"
+         training = {{ epochs = {EPOCHS}, lr = 0.01 }}\nfine-tune = {RECOVERY}\n\n{}",
+        finish(5)
     );
     recipe(name, &stage)
 }
@@ -19,7 +20,8 @@ fn random(results: &Results) -> Option<String> {
     let stage = format!(
         "[[stage]]\nkind = \"train\"\ntraining = {{ epochs = {EPOCHS}, lr = 0.01 }}\n\n\
          [[stage]]\nkind = \"mask\"\nscope = \"inner\"\nscore = \"random\"\nmacs = {share:.4}\n\
-         fine-tune = {RECOVERY}\n\n{FINISH}"
+         fine-tune = {RECOVERY}\n\n{}",
+        finish(5)
     );
     Some(recipe("random channels", &stage))
 }

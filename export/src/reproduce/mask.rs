@@ -1,17 +1,15 @@
 //! MaskSparsity against a penalty on all channels, and against a mask that knows nothing.
 
-use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, recipe};
+use super::{Arm, Claim, Experiment, Must, RECOVERY, Results, Unit, finish, recipe};
 
 /// The share of the multiply-accumulates that is left.
 const MACS: f64 = 0.5;
 
-/// The end of the recovery, without crops.
-const FINISH: &str = "[[stage]]\nkind = \"train\"\ntraining = { epochs = 8, lr = 0.02, augment = { flip = true } }\n";
-
 /// Eight epochs that are divided as `how` says, the cut, and what brings accuracy back.
 fn masked(name: &str, how: &str) -> String {
     let stage = format!(
-        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nchannel-multiple = 4\n{how}fine-tune = {RECOVERY}\n\n{FINISH}"
+        "[[stage]]\nkind = \"mask\"\nmacs = {MACS}\nchannel-multiple = 4\n{how}fine-tune = {RECOVERY}\n\n{}",
+        finish(8)
     );
     recipe(name, &stage)
 }

@@ -146,7 +146,11 @@ const RECOVERY: &str = "{ epochs = 12, lr = 0.05 }";
 
 /// The end of such a recovery. Crops keep so small a network from learning the photographs by heart, and from learning them well:
 /// the last epochs go without.
-const FINISH: &str = "[[stage]]\nkind = \"train\"\ntraining = { epochs = 5, lr = 0.02, augment = { flip = true } }\n";
+fn finish(epochs: usize) -> String {
+    format!(
+        "[[stage]]\nkind = \"train\"\ntraining = {{ epochs = {epochs}, lr = 0.02, augment = {{ flip = true }} }}\n"
+    )
+}
 
 /// What every recipe of an experiment begins with: the zoo's ResNet-8 has no normalisation on its shortcuts.
 fn recipe(name: &str, stages: &str) -> String {

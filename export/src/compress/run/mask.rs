@@ -89,10 +89,11 @@ impl Method for Sparsity {
         // Gradually: what is to go is still in use at first.
         let risen = (at.share() / RISE).min(1.0);
         let by = (at.rate * self.strength * risen) as f32;
+        let factor = fading(at) as f32;
         for (&id, keep) in self.keep.iter().chain(&self.keep_shifts) {
             if let Some(parameter) = program.parameter_mut(id) {
                 shrink(&mut parameter.value.data, keep, by);
-                fade(&mut parameter.value.data, keep, fading(at) as f32);
+                fade(&mut parameter.value.data, keep, factor);
             }
         }
     }
