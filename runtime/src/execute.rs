@@ -7,6 +7,7 @@ use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::helium::{self, Helium};
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
+use crate::kernels::sparse::Sparse;
 use crate::kernels::split::Split;
 use crate::kernels::wide::Wide;
 use crate::kernels::{self, Arithmetic, Average, DepthwiseLanes, Float, Geometry, Int8, Io};
@@ -93,6 +94,17 @@ pub(crate) fn execute<const OPS: u64>(
                 &wide(data, p.weights, p.bias, p.multipliers)?,
                 arena,
             )
+        }
+        O::ConvI8Sparse if linked(O::ConvI8Sparse) => {
+            let p = step.parameters::<format::ConvI8>()?;
+            conv_sparse(step, p, None, data, arena)
+        }
+        O::ConvAddI8Sparse if linked(O::ConvAddI8Sparse) => {
+            let p = step.parameters::<format::ConvAddI8>()?;
+            conv_sparse(step, &p.conv, Some(&p.residual), data, arena)
+        }
+        O::FullyConnectedI8Sparse if linked(O::FullyConnectedI8Sparse) => {
+            dense_sparse(step, data, arena)
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
@@ -333,6 +345,43 @@ fn wide<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Opt
         bias: typed(part(data, bias)?)?,
         multipliers: typed(part(data, multipliers)?)?,
     })
+}
+
+fn sparse<'d>(data: &'d [u8], weights: Span, bias: Span, multipliers: Span) -> Option<Sparse<'d>> {
+    Some(Sparse {
+        entries: typed(part(data, weights)?)?,
+        bias: typed(part(data, bias)?)?,
+        multipliers: typed(part(data, multipliers)?)?,
+    })
+}
+
+#[inline(never)]
+fn conv_sparse(
+    step: &Step<'_>,
+    p: &format::ConvI8,
+    residual: Option<&format::Residual>,
+    data: &[u8],
+    arena: &mut [u8],
+) -> Option<()> {
+    let (mut io, scratch) = io_and_scratch(arena, step.input, step.output, p.scratch)?;
+    kernels::conv_sparse(
+        &Geometry::new(&p.window)?,
+        &sparse(data, p.weights, p.bias, p.multipliers)?,
+        p.int8.input_zero_point.get() as i8,
+        Output::from(&p.int8),
+        &mut io,
+        scratch,
+        residual.map(Residual::from).as_ref(),
+    )
+}
+
+fn dense_sparse(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedI8>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let weights = sparse(data, p.weights, p.bias, p.multipliers)?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    let (x, y) = (typed(x)?, typed_mut(y)?);
+    kernels::dense_sparse(inputs, outputs, &weights, Output::from(&p.int8), x, y)
 }
 
 fn conv_helium(

@@ -664,6 +664,12 @@ op_codes! {
     FullyConnectedI8Wide = 53, "fully connected int8, wide weights";
     /// [`Coding`]: a layer whose weights are looked up in a table. Sets of operators have both this one and the layer's.
     Codebook = 54, "codebook layer";
+    /// As `ConvI8`, one group, weights that are not zero only: see [`crate::kernels::sparse`].
+    ConvI8Sparse = 61, "conv2d int8, sparse weights";
+    /// [`ConvAddI8`], weights as for `ConvI8Sparse`.
+    ConvAddI8Sparse = 62, "conv2d and add int8, sparse weights";
+    /// As `FullyConnectedI8`, weights as for `ConvI8Sparse`.
+    FullyConnectedI8Sparse = 63, "fully connected int8, sparse weights";
 }
 
 impl OpCode {

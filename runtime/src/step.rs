@@ -1,6 +1,7 @@
 //! One step of a plan, and the checks that make it safe to run.
 
 mod coded;
+mod sparse;
 
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
@@ -130,6 +131,7 @@ impl<'p> Step<'p> {
                 p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, 4))
             }
             O::Coded | O::Codebook => self.coded_macs(),
+            O::ConvI8Sparse | O::ConvAddI8Sparse | O::FullyConnectedI8Sparse => self.sparse_macs(),
             _ => None,
         };
         macs.unwrap_or(0)
@@ -275,6 +277,14 @@ impl<'p> Step<'p> {
             self.record::<format::Nothing>()?;
             self.operands(limits, 1, 1, Sharing::Whole)?;
             self.same_length()
+        } else if self.is::<OPS>(&[O::ConvI8Sparse]) {
+            self.sparse_conv(limits, self.record::<format::ConvI8>()?)
+        } else if self.is::<OPS>(&[O::ConvAddI8Sparse]) {
+            let p = self.record::<format::ConvAddI8>()?;
+            self.sparse_conv(limits, &p.conv)?;
+            int8(&p.residual.int8)
+        } else if self.is::<OPS>(&[O::FullyConnectedI8Sparse]) {
+            self.sparse_dense(limits, self.record::<format::FullyConnectedI8>()?)
         } else if self.is::<OPS>(&[O::Coded, O::Codebook]) {
             self.coded_layer::<OPS>(limits)
         } else {

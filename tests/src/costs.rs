@@ -48,9 +48,28 @@ impl Measurements {
     }
 }
 
-/// Whether the table is to be made anew, instead of being compared with.
-pub fn updating() -> bool {
-    std::env::var_os("KINGLET_UPDATE_COSTS").is_some_and(|value| value == "1")
+/// Which operators of the table are to be made anew, instead of being compared with: `1` for all of them, else those whose names
+/// contain the text.
+pub fn updating() -> Option<String> {
+    let value = std::env::var("KINGLET_UPDATE_COSTS").ok();
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(if value == "1" { String::new() } else { value })
+}
+
+/// Puts what was `made` into the table's entry of a target, but for operators whose names do not contain `wanted`.
+pub fn insert(table: &mut Table, target: String, made: TargetCosts, wanted: &str) {
+    let Some(known) = table.get_mut(&target).filter(|_| !wanted.is_empty()) else {
+        table.insert(target, made);
+        return;
+    };
+    let is_wanted = |operator: &str| operator.contains(wanted);
+    let instructions = made.instructions.into_iter();
+    known
+        .instructions
+        .extend(instructions.filter(|(o, _)| is_wanted(o)));
+    known
+        .stack
+        .extend(made.stack.into_iter().filter(|(o, _)| is_wanted(o)));
 }
 
 /// The compiler's table as it is on disk.

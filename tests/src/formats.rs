@@ -1,5 +1,6 @@
-//! Networks whose weights are 16-bit integers.
+//! Networks with other weights: 16-bit integers, and mostly zeros.
 
+use crate::random::Random;
 use kinglet_export::compress::formats::{Granularity, Layer, WeightFormat};
 use kinglet_export::graph::{Data, Graph, Op, Value};
 
@@ -33,6 +34,31 @@ pub fn many_valued(graph: Graph) -> Graph {
         let different = |(i, &w): (usize, &i8)| i32::from(w) * 61 + (i % 61) as i32;
         weights.iter().enumerate().map(different).collect()
     })
+}
+
+/// The network with weights of which many are zero, a share of its own in each layer: now and then nearly all, so that gaps are long.
+pub fn thinned(graph: Graph, seed: u64) -> Graph {
+    with_zeros(graph, seed, &[0, 30, 50, 70, 80, 90, 95, 100])
+}
+
+/// The network with so many of a hundred weights zero: each layer draws from `shares`.
+pub fn with_zeros(mut graph: Graph, seed: u64, shares: &[usize]) -> Graph {
+    let mut random = Random::new(seed);
+    for value in &mut graph.values {
+        let layer = value
+            .quantization
+            .as_ref()
+            .is_some_and(|q| q.axis == Some(0));
+        if let (true, Some(Data::I8(weights))) = (layer, &mut value.data) {
+            let zeros = random.pick(shares);
+            for w in weights.iter_mut() {
+                if random.below(100) < zeros {
+                    *w = 0;
+                }
+            }
+        }
+    }
+    graph
 }
 
 fn with_weights(mut graph: Graph, mut of: impl FnMut(&mut Value, &[i8]) -> Vec<i32>) -> Graph {

@@ -1,15 +1,17 @@
 //! The compiler's cost table, measured: `KINGLET_UPDATE_COSTS=1 cargo test --release -p kinglet-tests --test costs --
 //! --include-ignored` counts the steps of seeded random networks on every emulated board and writes
-//! `export/src/compile/cost/table.json`. Without the variable each board's predictions are compared with a few other networks.
+//! `export/src/compile/cost/table.json` (`=sparse`: the operators with that in their names only). Without the variable each board's predictions are compared with a few other networks.
 //!
 //! How well real models are predicted is a claim of `performance.rs`.
 
 use kinglet_export::compile::cost::name;
+use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileOptions, Compiled, Kernels, compile};
 use kinglet_export::emulate::{Board, Emulation, Mode, Request, board, emulate};
 use kinglet_export::graph::Graph;
 use kinglet_export::passes::prepare;
-use kinglet_tests::costs::{Measurements, change_table, costs, updating};
+use kinglet_tests::costs::{Measurements, change_table, costs, insert, updating};
+use kinglet_tests::formats::thinned;
 use kinglet_tests::networks::everything;
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, sample};
@@ -23,15 +25,25 @@ const LINKED_NETWORKS: u64 = 12;
 /// The seed of the first network that the table has never seen.
 const UNSEEN: u64 = 1000;
 
-/// Compiles and emulates; `None` for a network that is too large for the board.
-fn run(board: &Board, mut graph: Graph, kernels: Kernels) -> Option<(Compiled, Emulation)> {
+/// Compiles and emulates; `None` for a network that is too large for the board, or has no operator whose name contains `wanted`.
+fn run(
+    board: &Board,
+    mut graph: Graph,
+    kernels: Kernels,
+    sparse: Sparse,
+    wanted: &str,
+) -> Option<(Compiled, Emulation)> {
     prepare(&mut graph);
     let options = CompileOptions {
         target: board.plan_target,
         kernels,
+        sparse,
         ..CompileOptions::default()
     };
     let compiled = compile(&graph, &options).unwrap();
+    if !compiled.steps.iter().any(|s| s.operator.contains(wanted)) {
+        return None;
+    }
     if compiled.arena_len + board.stack_reserve > board.ram_len {
         return None;
     }
@@ -47,10 +59,11 @@ fn run(board: &Board, mut graph: Graph, kernels: Kernels) -> Option<(Compiled, E
     Some((compiled, emulation))
 }
 
-fn measure(board: &Board) -> Measurements {
+/// Steps of random networks with operators whose names contain `wanted`.
+fn measure(board: &Board, wanted: &str) -> Measurements {
     let mut measured = Measurements::default();
-    let mut add = |graph: Graph, kernels: Kernels| {
-        let Some((compiled, emulation)) = run(board, graph, kernels) else {
+    let mut add = |graph: Graph, kernels: Kernels, sparse: Sparse| {
+        let Some((compiled, emulation)) = run(board, graph, kernels, sparse, wanted) else {
             return;
         };
         // A network may be nothing but views.
@@ -68,32 +81,41 @@ fn measure(board: &Board) -> Measurements {
         // Real models have larger planes than random networks elsewhere.
         let large = if board.load_len.is_some() { 48 } else { 16 };
         let side = if seed % 3 == 0 { 12 } else { large };
-        add(wide_network_within(seed, side), Kernels::Packed);
+        let network = || wide_network_within(seed, side);
+        add(network(), Kernels::Packed, Sparse::Never);
         if seed % 2 == 0 {
-            add(wide_network_within(seed, side), Kernels::Plain);
+            add(network(), Kernels::Plain, Sparse::Never);
+        }
+        if seed % 2 == 1 {
+            add(thinned(network(), seed), Kernels::Packed, Sparse::Always);
         }
     }
     for seed in 0..any {
-        add(network(seed, true), Kernels::Packed);
-        add(network(seed, false), Kernels::Packed);
+        add(network(seed, true), Kernels::Packed, Sparse::Never);
+        add(network(seed, false), Kernels::Packed, Sparse::Never);
     }
-    add(everything(true), Kernels::Packed);
-    add(everything(true), Kernels::Plain);
+    add(everything(true), Kernels::Packed, Sparse::Never);
+    add(everything(true), Kernels::Plain, Sparse::Never);
     measured
 }
 
-fn update(board: &Board) {
+fn update(board: &Board, wanted: &str) {
     let compiler = board.toolchain(&|_| {}).unwrap().rustc_version().to_owned();
-    let made = costs(&measure(board), &compiler);
-    change_table(|table| table.insert(name(board.plan_target), made));
+    let made = costs(&measure(board, wanted), &compiler);
+    change_table(|table| insert(table, name(board.plan_target), made, wanted));
 }
 
 /// Networks that the table was not made from: instructions as predicted, stack within its bound.
 fn check(board: &Board) {
     let (mut predicted, mut counted, mut worst) = (0, 0, 1.0f64);
     let wide = (UNSEEN..UNSEEN + 8).map(wide_network);
-    for graph in wide.chain([network(UNSEEN, true), network(UNSEEN + 1, true)]) {
-        let Some((compiled, emulation)) = run(board, graph, Kernels::Cheapest) else {
+    let thin = (UNSEEN..UNSEEN + 4).map(|seed| thinned(wide_network(seed), seed));
+    for graph in wide
+        .chain(thin)
+        .chain([network(UNSEEN, true), network(UNSEEN + 1, true)])
+    {
+        let Some((compiled, emulation)) = run(board, graph, Kernels::Cheapest, Sparse::Auto, "")
+        else {
             continue;
         };
         let bound = compiled.stack_bound.expect("all operators are measured");
@@ -125,7 +147,10 @@ macro_rules! boards {
             #[test]
             fn $test() {
                 let board = board($board).unwrap();
-                if updating() { update(board) } else { check(board) }
+                match updating() {
+                    Some(wanted) => update(board, &wanted),
+                    None => check(board),
+                }
             }
         )*
     };
@@ -146,7 +171,10 @@ macro_rules! more_boards {
             #[ignore = "long; `KINGLET_UPDATE_COSTS=1` makes the table"]
             fn $test() {
                 let board = board($board).unwrap();
-                if updating() { update(board) } else { check(board) }
+                match updating() {
+                    Some(wanted) => update(board, &wanted),
+                    None => check(board),
+                }
             }
         )*
     };

@@ -1,11 +1,12 @@
 //! The plan files that the runtime's own tests damage are those that the compiler makes today.
 
 use kinglet::{OpCode, Plan};
+use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileOptions, Kernels, StoredWeights, Target, Tiling, compile};
 use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
-use kinglet_tests::formats::{in_format, many_valued};
+use kinglet_tests::formats::{in_format, many_valued, thinned};
 use kinglet_tests::networks::everything;
 use kinglet_tests::wide_network::wide_network;
 use std::path::Path;
@@ -17,7 +18,7 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 11] = [
+const FIXTURES: [Fixture; 12] = [
     (
         "int8.kinglet",
         || everything(true),
@@ -84,7 +85,33 @@ const FIXTURES: [Fixture; 11] = [
         Target::CortexM4f,
         StoredWeights::Plain,
     ),
+    (
+        SPARSE,
+        || thinned(everything(true), 1),
+        Target::CortexM4f,
+        StoredWeights::Plain,
+    ),
 ];
+
+/// The one with sparse weights.
+const SPARSE: &str = "sparse.kinglet";
+
+/// Packed for the target, with nothing left out.
+fn options(&(name, _, target, weights): &Fixture) -> CompileOptions {
+    CompileOptions {
+        strip: true,
+        tiling: Tiling::Off,
+        kernels: Kernels::Packed,
+        target,
+        keep_dead_channels: true,
+        weights,
+        sparse: match name == SPARSE {
+            true => Sparse::Always,
+            false => Sparse::Never,
+        },
+        ..CompileOptions::default()
+    }
+}
 
 /// With weights whose codes are short.
 fn small(mut graph: Graph) -> Graph {
@@ -113,16 +140,9 @@ fn unsplit(mut graph: Graph) -> Graph {
 #[test]
 fn the_fixtures_are_what_the_compiler_makes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/fixtures");
-    for (name, graph, target, weights) in FIXTURES {
-        let options = CompileOptions {
-            strip: true,
-            tiling: Tiling::Off,
-            kernels: Kernels::Packed,
-            target,
-            keep_dead_channels: true,
-            weights,
-            ..CompileOptions::default()
-        };
+    for fixture in &FIXTURES {
+        let (name, graph, ..) = fixture;
+        let options = options(fixture);
         let made = compile(&graph(), &options).unwrap().file;
         assert!(made.len() < 30_000, "{name} is small: {}", made.len());
         let path = folder.join(name);
@@ -142,15 +162,8 @@ fn the_fixtures_are_what_the_compiler_makes() {
 #[test]
 fn the_fixtures_use_nearly_every_operator() {
     let mut unused: Vec<OpCode> = OpCode::ALL.to_vec();
-    for (_, graph, target, weights) in FIXTURES {
-        let options = CompileOptions {
-            target,
-            keep_dead_channels: true,
-            kernels: Kernels::Packed,
-            weights,
-            ..CompileOptions::default()
-        };
-        let file = compile(&graph(), &options).unwrap().file;
+    for fixture in &FIXTURES {
+        let file = compile(&fixture.1(), &options(fixture)).unwrap().file;
         let bytes = AlignedBytes::from(file.as_slice());
         let plan = Plan::parse(bytes.bytes()).unwrap();
         for (used, _) in plan.operators() {

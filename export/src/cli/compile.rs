@@ -2,7 +2,7 @@
 
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::channels::{LayerReport, Reason, Report};
-use crate::compile::{CompileOptions, StoredWeights, Target, Tiling, coded};
+use crate::compile::{CompileOptions, StoredWeights, Target, Tiling, coded, sparse};
 use crate::files::write_atomic;
 use crate::model::Model;
 use crate::report::terminal_table;
@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// With `--weights auto`: most instructions that decoding may add, in percent of the plan's [default: 35].
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     decoding: Option<f64>,
+    /// Which int8 layers store and multiply only the weights that are not zero.
+    #[arg(long, value_enum, default_value_t)]
+    sparse: sparse::Sparse,
     /// Inputs and outputs are the integers that the model quantises them to: no floats on the device.
     #[arg(long)]
     int8_io: bool,
@@ -75,6 +78,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         tiling: args.tile,
         arena_limit: args.arena_limit,
         weights: args.weights,
+        sparse: args.sparse,
         decoding_share: args.decoding.map(|percent| percent / 100.0),
         ..CompileOptions::default()
     };
@@ -104,6 +108,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "stack_bound_bytes": compiled.stack_bound,
             "channels": compiled.channels,
             "weights": compiled.coding,
+            "zeros": compiled.zeros,
             "steps": compiled.steps,
             "warnings": model.warnings,
         }));
@@ -166,6 +171,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     if let Some(report) = compiled.channels.as_ref().filter(|r| !r.is_empty()) {
         print_channels(report);
     }
+    if let Some(report) = &compiled.zeros {
+        print_zeros(report);
+    }
     if let Some(report) = &compiled.coding {
         print_coding(report, compiled.arena_len);
     }
@@ -222,6 +230,37 @@ fn print_coding(report: &coded::Report, arena_len: usize) {
             grouped(report.plain_arena_len as u64)
         );
     }
+}
+
+/// Layers with many zero weights, both ways of running them, and which one the plan has.
+fn print_zeros(report: &sparse::Report) {
+    let number = |n: Option<u64>| n.map_or_else(|| "not measured".into(), grouped);
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let rows: Vec<Vec<String>> = (report.layers.iter())
+        .map(|layer| {
+            vec![
+                common::shorten(&layer.node),
+                grouped(layer.weights),
+                percent(layer.density),
+                layer
+                    .break_even
+                    .map_or_else(|| "not measured".into(), percent),
+                number(layer.dense_instructions),
+                number(layer.sparse_instructions),
+                if layer.sparse { "yes" } else { "no" }.into(),
+            ]
+        })
+        .collect();
+    let headers = [
+        "layer",
+        "weights",
+        "not zero",
+        "break-even",
+        "instructions, all weights",
+        "those only",
+        "is sparse",
+    ];
+    println!("{}", terminal_table(&headers, &rows));
 }
 
 /// Which channels were cut out of which layers, and why.

@@ -94,6 +94,30 @@ fn fits(facts: Facts<'_>, node: &Node) -> bool {
     }
 }
 
+/// The plain constants of a convolution of one group or a fully connected layer; `None` for all other nodes.
+pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Packed>> {
+    let clamp = match node.op {
+        Op::Conv2d {
+            groups: 1, clamp, ..
+        }
+        | Op::FullyConnected { clamp } => clamp,
+        _ => return Ok(None),
+    };
+    let chooser = Chooser {
+        facts,
+        node,
+        target: Target::Host,
+        kernels: Kernels::Plain,
+    };
+    let shape = &facts.value(node.inputs[1]).shape;
+    let weights = match shape.len() {
+        4 => transpose_data(&chooser.weights()?, shape, &[0, 2, 3, 1]),
+        _ => chooser.weights()?,
+    };
+    let (_, bias, multipliers) = chooser.numbers(shape[0], clamp)?;
+    Ok(Some(plain(weights, bias, multipliers)))
+}
+
 struct Chooser<'g> {
     facts: Facts<'g>,
     node: &'g Node,
@@ -103,7 +127,7 @@ struct Chooser<'g> {
 
 /// Share of its instructions that a layer must save to run by another kernel than the target's own: that kernel's code has to
 /// be in the firmware, too.
-const WORTHWHILE: f64 = 0.1;
+pub(super) const WORTHWHILE: f64 = 0.1;
 
 impl Chooser<'_> {
     /// Whether the target's own kernel is taken, and not the one for plain weights.
@@ -335,6 +359,8 @@ fn conv_code(form: Form, adds: bool) -> OpCode {
         (Form::Quad, true) => OpCode::ConvAddI8Quad,
         (Form::Wide, false) => OpCode::ConvI8Wide,
         (Form::Wide, true) => OpCode::ConvAddI8Wide,
+        (Form::Sparse, false) => OpCode::ConvI8Sparse,
+        (Form::Sparse, true) => OpCode::ConvAddI8Sparse,
         (Form::Helium, false) => OpCode::ConvI8Helium,
         (Form::Helium, true) => OpCode::ConvAddI8Helium,
     }
@@ -347,6 +373,7 @@ fn dense_code(form: Form, narrow: bool) -> OpCode {
         (Form::Quad, _) => OpCode::FullyConnectedI8Quad,
         (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
         (Form::Wide, _) => OpCode::FullyConnectedI8Wide,
+        (Form::Sparse, _) => OpCode::FullyConnectedI8Sparse,
         (Form::Plain, true) => OpCode::FullyConnectedI8,
         (Form::Plain, false) => OpCode::FullyConnectedI8W16,
     }

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] cuts out channels that compute nothing ([`channels`]), arranges the graph for channels-last execution
 //! (`layout`), decides what shares memory and where it
-//! lives (`memory`, `storage`), and emits one step record per operation (`emit`) into the file (`image`).
+//! lives (`memory`, `storage`) and which layers leave their zero weights out ([`sparse`]), and emits one step record per operation (`emit`) into the file (`image`).
 
 pub mod channels;
 pub mod coded;
@@ -17,6 +17,7 @@ mod memory;
 mod packing;
 mod planned;
 mod residual;
+pub mod sparse;
 mod storage;
 mod tiling;
 mod views;
@@ -105,6 +106,8 @@ pub struct CompileOptions {
     pub kernels: Kernels,
     /// Which int8 layers' weights are entropy-coded.
     pub weights: StoredWeights,
+    /// Which int8 layers have sparse weights.
+    pub sparse: sparse::Sparse,
     /// With [`StoredWeights::Auto`]: the share of the plan's instructions that decoding may add; [`coded::AUTO_SHARE`] by default.
     pub decoding_share: Option<f64>,
 }
@@ -176,6 +179,8 @@ pub struct Compiled {
     pub tiled: Option<Tiled>,
     /// What coding the weights does; `None` when they are plain.
     pub coding: Option<coded::Report>,
+    /// Which layers have many zero weights, and what the plan makes of that; `None` when none has, or they were not looked for.
+    pub zeros: Option<sparse::Report>,
     /// Instructions of one inference, as the target's measurements predict them; `None` where there are none.
     pub instructions: Option<u64>,
     /// Bytes of stack that no inference exceeds; `None` where nothing was measured.
@@ -314,6 +319,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let arranged = layout::arrange(graph);
     emit::check_border(&arranged.graph)?;
     let (planned, tiled) = planned::plan(arranged, options)?;
+    let (planned, zeros) = sparse::sparse(planned, options)?;
     let (planned, coding) = coded::code(planned, options)?;
     let mut emitted = emit::emit(planned)?;
     if let Some(eliminated) = &eliminated {
@@ -357,5 +363,6 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         channels: eliminated.map(|e| e.report),
         tiled,
         coding,
+        zeros,
     })
 }

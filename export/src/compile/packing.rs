@@ -42,7 +42,8 @@ pub(super) fn pack(
     let filled = |c: usize| bias.get(c).copied().unwrap_or(0);
     let factor = |c: usize| multipliers.get(c).copied().unwrap_or(1.0);
     match form {
-        Form::Plain => None,
+        // Their own modules pack these.
+        Form::Plain | Form::Sparse => None,
         Form::Wide => {
             let mut packed = Vec::with_capacity(blocks * taps.next_multiple_of(4) * 4);
             for block in 0..blocks {

@@ -90,6 +90,8 @@ pub fn codes(form: Form, taps: usize, channels: usize) -> Option<usize> {
         Form::Quad => blocks.checked_mul(block(taps)?),
         Form::Split | Form::Wide => blocks.checked_mul(block(filled(taps)?)?),
         Form::Helium => blocks.checked_mul(block(taps.checked_next_multiple_of(helium::TAPS)?)?),
+        // Depends on the weights; never coded.
+        Form::Sparse => None,
     }
 }
 

@@ -25,6 +25,7 @@ mod riscv;
 mod runs;
 pub mod scratch;
 mod softmax;
+pub mod sparse;
 pub mod split;
 #[cfg(test)]
 mod testing;
@@ -49,6 +50,7 @@ pub use mve::{conv_helium, dense_helium, depthwise_helium};
 pub use planes::Portable as DepthwiseLanes;
 pub use pool::{Average, average_pool, average_pool_i8, max_pool};
 pub use softmax::{softmax_f32, softmax_i8};
+pub use sparse::{conv_sparse, dense_sparse};
 #[cfg(not(kinglet_dsp))]
 pub use split::{conv_split, dense_split};
 #[cfg(kinglet_armv7m)]

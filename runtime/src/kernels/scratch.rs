@@ -1,6 +1,6 @@
 //! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
 
-use super::{Geometry, helium};
+use super::{Geometry, helium, sparse};
 use crate::format::OpCode;
 use crate::requantize::fixed::Block;
 
@@ -17,6 +17,8 @@ pub enum Form {
     Helium,
     /// See [`super::wide`].
     Wide,
+    /// See [`super::sparse`].
+    Sparse,
 }
 
 impl Form {
@@ -31,6 +33,7 @@ impl Form {
             | O::FullyConnectedI8Helium
             | O::DepthwiseI8Helium => Form::Helium,
             O::ConvI8Wide | O::ConvAddI8Wide | O::FullyConnectedI8Wide => Form::Wide,
+            O::ConvI8Sparse | O::ConvAddI8Sparse | O::FullyConnectedI8Sparse => Form::Sparse,
             _ => Form::Plain,
         }
     }
@@ -60,6 +63,7 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
             patches.checked_add(blocks.checked_mul(size_of::<Block>())?)?
         }
         Form::Helium => return helium::conv_scratch(g, adds),
+        Form::Sparse => return sparse::conv_scratch(g),
     };
     let results = if adds {
         g.output[2].get().checked_mul(2)?

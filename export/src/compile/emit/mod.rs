@@ -13,6 +13,7 @@ use super::layout::Arranged;
 use super::memory;
 use super::planned::Planned;
 use super::residual::Residuals;
+use super::sparse;
 use super::storage::bytes;
 use super::weights::Affine;
 use super::{CompileError, StepInfo};
@@ -82,7 +83,15 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
     for (t, node) in graph.nodes.iter().enumerate() {
         first_step.push(emitter.steps.len());
         match emitter.layers.remove(&t) {
-            Some(layer) => emitter.layer(t, node, layer)?,
+            Some(layer) => {
+                let entries = sparse::entries(&layer, node, graph);
+                emitter.layer(t, node, layer)?;
+                if let (Some(step), Some([entries, weights])) = (emitter.steps.last_mut(), entries)
+                {
+                    step.macs = step.macs * entries / weights;
+                    step.work.macs = step.macs;
+                }
+            }
             None if added.contains(&t) => {}
             None => emitter.node(node)?,
         }
