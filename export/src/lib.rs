@@ -18,6 +18,7 @@ pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod reproduce;
+pub mod rivals;
 pub mod samples;
 pub mod setup;
 pub mod train;

@@ -1,10 +1,12 @@
 //! `kinglet bench`.
 
+use super::against;
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::Target;
 use crate::emulate::{self, Board, Emulation, Mode, Request};
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
+use crate::rivals::Rival;
 use crate::samples;
 use kinglet::Plan;
 use miette::{IntoDiagnostic, bail};
@@ -21,20 +23,36 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kinglet bench model.onnx --board mps2-an386 --profile
-  kinglet bench model.onnx --runs 200")]
+  kinglet bench model.onnx --host --runs 200
+  kinglet bench model_int8.onnx --host --against onnxruntime,litert,tract,rten")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Emulated board; without it, this machine is timed.
     #[arg(long)]
     board: Option<String>,
+    /// Time this machine, as without --board.
+    #[arg(long, conflicts_with = "board")]
+    host: bool,
+    /// Other runtimes to measure beside ours, in one run, on one thread; those on PyPI are installed into the cache once (KINGLET_RIVALS_PYTHON names another Python).
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "RIVAL",
+        conflicts_with = "board"
+    )]
+    against: Vec<Rival>,
+    /// The model as LiteRT takes it; by default the .tflite file beside it.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    tflite: Option<PathBuf>,
     /// Instructions of every node (needs --board); the bands of a node that runs by bands are added up.
     #[arg(long, requires = "board")]
     profile: bool,
     /// Input tensor; seeded random numbers without it.
     #[arg(long, value_name = "[NAME=]FILE")]
     input: Vec<String>,
-    /// Inferences to time on this machine.
+    /// Inferences to time on this machine; with --against, blocks of 20 ms of each runtime.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Write a self-contained HTML report.
@@ -59,6 +77,17 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     };
     match board {
         Some(board) => on_board(&args, &model, board, &samples),
+        None if !args.against.is_empty() => {
+            let rivals = against::Args {
+                model: &args.model.model,
+                rivals: &args.against,
+                tflite: args.tflite.as_deref(),
+                rounds: args.runs as usize,
+                report: args.report.as_deref(),
+                json: args.json,
+            };
+            against::run(&rivals, &model, &samples)
+        }
         None => on_host(&args, &model, &samples),
     }
 }
@@ -257,7 +286,7 @@ fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()
         }));
     } else {
         println!(
-            "{}: {:.1} µs an inference on this machine (median of {}, least {:.1} µs; portable kernels, one thread)",
+            "{}: {:.1} µs an inference on this machine (median of {}, least {:.1} µs; one thread)",
             model.name,
             microseconds(median),
             args.runs,

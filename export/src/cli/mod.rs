@@ -1,5 +1,6 @@
 //! The `kinglet` command line: one file a subcommand.
 
+mod against;
 mod bench;
 mod boards;
 mod common;

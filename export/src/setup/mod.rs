@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use packages::Installer;
+pub(crate) use sysroot::cache_directory;
 
 /// The environment variable that, set to `1`, has the bare-metal target built from Debian's sources.
 pub const FROM_SOURCE: &str = "KINGLET_TARGETS_FROM_SOURCE";
@@ -310,6 +311,11 @@ fn qemu(emulator: Emulator, progress: &dyn Fn(&str)) -> Result<PathBuf, SetupErr
         what: format!("the emulator {program}"),
         advice: format!("install QEMU's system emulators so that `{program}` is on the PATH"),
     })
+}
+
+/// Runs a program of the set-up to its end.
+pub(crate) fn run(command: &mut Command) -> Result<(), SetupError> {
+    packages::output(command, &[]).map(drop)
 }
 
 fn first_line(text: &str) -> String {

@@ -220,8 +220,8 @@ fn assemble(
     )
 }
 
-/// Where built targets are kept.
-fn cache_directory() -> Result<PathBuf, SetupError> {
+/// Where built targets are kept, and what else was made once.
+pub(crate) fn cache_directory() -> Result<PathBuf, SetupError> {
     let set = |name: &str| {
         env::var_os(name)
             .filter(|value| !value.is_empty())
