@@ -63,7 +63,7 @@ impl<'p> Plan<'p> {
     ///
     /// # Errors
     /// As `parse`, and [`crate::StepError::NotLinked`] for another operator.
-    pub fn parse_for<const OPS: u64>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
+    pub fn parse_for<const OPS: u128>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
         let plan = Self::linked(bytes)?;
         plan.check_io()?;
         plan.check_steps::<OPS>()?;
@@ -170,7 +170,7 @@ impl<'p> Plan<'p> {
         ok.then_some(())
     }
 
-    fn check_steps<const OPS: u64>(&self) -> Result<(), PlanError> {
+    fn check_steps<const OPS: u128>(&self) -> Result<(), PlanError> {
         let limits = Limits {
             arena: self.arena_len(),
             data: self.data,
@@ -200,7 +200,7 @@ impl<'p> Plan<'p> {
     }
 
     /// The set of operators used.
-    pub fn op_set(&self) -> u64 {
+    pub fn op_set(&self) -> u128 {
         self.header.op_set.get()
     }
 

@@ -15,7 +15,7 @@ const SYMBOLS: &[u8; 4] = b"KSYM";
 pub(super) struct Image {
     steps: Vec<u8>,
     step_count: u32,
-    ops: u64,
+    ops: u128,
     data: Vec<u8>,
     seen: HashMap<Vec<u8>, Span>,
     io: Vec<IoRecord>,
