@@ -79,6 +79,7 @@ fn type_name(dtype: DType) -> &'static str {
         DType::F32 => "float32",
         DType::I8 => "int8",
         DType::U8 => "uint8",
+        DType::I32 => "int32",
     }
 }
 
@@ -173,6 +174,10 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
             .chunks(len)
             .map(|row| row.iter().map(|&v| v as u8).collect())
             .collect(),
+        (Data::I32(values), DType::I32) => values
+            .chunks(len)
+            .map(|row| row.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect(),
         (Data::U8(values), DType::U8) => values.chunks(len).map(<[u8]>::to_vec).collect(),
         (data, dtype) => {
             let found = match data.dtype() {
@@ -206,6 +211,14 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> Data {
         ),
         DType::I8 => Data::I8(bytes.iter().map(|&b| b as i8).collect()),
         DType::U8 => Data::U8(bytes.to_vec()),
+        DType::I32 => Data::I32(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&word| i32::from_le_bytes(word))
+                .collect(),
+        ),
     }
 }
 

@@ -579,6 +579,14 @@ record! {
 }
 
 record! {
+    /// Constant bytes to the output, which the step names as its input, too: for what is read from the arena only.
+    Load {
+        /// In the data section.
+        data: Span,
+    }
+}
+
+record! {
     /// `input ≠ 0 ? a : b`, element by element.
     SelectF32 {
         /// Chosen where the input is not 0.
@@ -816,8 +824,8 @@ op_codes! {
     PowOfF32 = 78, "pow f32, exponent first";
     /// [`BinaryF32`], `b / a`.
     DivOfF32 = 79, "div f32, divisor first";
-    /// [`BinaryF32`], `b − a`.
-    SubOfF32 = 80, "sub f32, subtrahend first";
+    /// [`Load`].
+    Load = 80, "load";
     /// [`BinaryF32`], `a = b`: 1 or 0.
     EqualF32 = 81, "equal f32";
     /// [`BinaryF32`], `a < b`: 1 or 0.

@@ -35,7 +35,6 @@ pub(super) fn execute<const OPS: u128>(
             binary_f32(step, data, arena, |a, b| libm::powf(b, a))
         }
         O::DivOfF32 if linked(O::DivOfF32) => binary_f32(step, data, arena, |a, b| b / a),
-        O::SubOfF32 if linked(O::SubOfF32) => binary_f32(step, data, arena, |a, b| b - a),
         O::EqualF32 if linked(O::EqualF32) => binary_f32(step, data, arena, |a, b| truth(a == b)),
         O::LessF32 if linked(O::LessF32) => binary_f32(step, data, arena, |a, b| truth(a < b)),
         O::LessOrEqualF32 if linked(O::LessOrEqualF32) => {
@@ -48,6 +47,14 @@ pub(super) fn execute<const OPS: u128>(
             binary_f32(step, data, arena, |a, b| truth(a >= b))
         }
         O::SelectF32 if linked(O::SelectF32) => select(step, data, arena),
+        O::Load if linked(O::Load) => {
+            let p = step.parameters::<format::Load>()?;
+            let y = part_mut(arena, step.output)?;
+            for (y, x) in y.iter_mut().zip(part(data, p.data)?) {
+                *y = *x;
+            }
+            Some(())
+        }
         O::StridedF32 if linked(O::StridedF32) => {
             let (x, y) = parts(arena, step.input, step.output)?;
             strided::<u32>(step, typed(x)?, typed_mut(y)?)

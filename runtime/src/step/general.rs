@@ -33,7 +33,6 @@ impl Step<'_> {
             O::PowF32,
             O::PowOfF32,
             O::DivOfF32,
-            O::SubOfF32,
             O::EqualF32,
             O::LessF32,
             O::LessOrEqualF32,
@@ -48,6 +47,11 @@ impl Step<'_> {
             self.operands(limits, 4, 4, Sharing::Whole)?;
             self.second(limits, &p.a, 4)?;
             self.second(limits, &p.b, 4)
+        } else if self.is::<OPS>(&[O::Load]) {
+            let p = self.record::<format::Load>()?;
+            self.operands(limits, 1, 1, Sharing::Whole)?;
+            self.same_length()?;
+            limits.constant(p.data, self.output.len.get(), 1)
         } else if self.is::<OPS>(&[O::StridedF32]) {
             self.strided(limits, 4)
         } else if self.is::<OPS>(&[O::StridedI8]) {

@@ -2,6 +2,7 @@
 
 mod binary;
 mod elementwise;
+mod general;
 mod layers;
 mod movement;
 
@@ -96,6 +97,9 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
             None => emitter.node(node)?,
         }
     }
+    for &(input, output) in &graph.states {
+        emitter.carry(input, output)?;
+    }
     for (ids, is_input) in [(&graph.inputs, true), (&graph.outputs, false)] {
         for &id in ids {
             emitter.border(id, is_input)?;
@@ -143,7 +147,8 @@ fn border_type(value: &Value) -> Option<format::DType> {
         DType::F32 => Some(format::DType::F32),
         DType::I8 => Some(format::DType::I8),
         DType::U8 => Some(format::DType::U8),
-        DType::I32 | DType::I64 => None,
+        DType::I32 => Some(format::DType::I32),
+        DType::I64 => None,
     }
 }
 
@@ -169,6 +174,21 @@ impl Emitter<'_> {
             } => self.pad(node, before, after, *value),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Slice { axis, start } => self.slice(node, *axis, *start),
+            Op::Select => self.select(node),
+            Op::Strided { strides, offset } => self.strided(node, strides, *offset),
+            Op::Pick { axis, indices } => self.pick(node, *axis, indices),
+            Op::Gather { axis } => self.gather(node, *axis),
+            Op::Resample {
+                axis,
+                taps,
+                indices,
+                weights,
+            } => self.resample(node, *axis, *taps, (indices, weights)),
+            Op::Reduce { reduction, axes } => self.reduce(node, *reduction, axes),
+            Op::MatMul => self.matmul(node),
+            Op::Recurrent { cell, reverse } => self.recurrent(node, *cell, *reverse),
+            Op::Load => self.load(node),
+            Op::Convert => self.convert(node),
             Op::Quantize => {
                 let y = self.facts.affine(node, node.output)?;
                 self.facts.require(node, DType::I8, node.output)?;
