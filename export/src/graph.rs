@@ -479,8 +479,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Outputs, in ONNX order.
     pub outputs: Vec<ValueId>,
-    /// Inputs that hold an output's value from one run to the next: `(input, output)`.
-    pub states: Vec<(ValueId, ValueId)>,
+    /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
+    pub states: Vec<(String, String)>,
 }
 
 impl std::ops::Index<ValueId> for Graph {
@@ -542,6 +542,15 @@ impl Graph {
         (0..self.nodes.len())
             .filter(|&i| self.nodes[i].inputs.contains(&id))
             .collect()
+    }
+
+    /// Inputs and outputs of the states that are carried from run to run.
+    pub fn carried(&self) -> impl Iterator<Item = (ValueId, ValueId)> + '_ {
+        let named =
+            |ids: &[ValueId], name: &str| ids.iter().copied().find(|&id| self[id].name == name);
+        self.states
+            .iter()
+            .filter_map(move |(i, o)| Some((named(&self.inputs, i)?, named(&self.outputs, o)?)))
     }
 
     /// Whether `id` is one of the graph's outputs.

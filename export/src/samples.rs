@@ -99,6 +99,14 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
             .join(" ")
     };
     let mut samples: Option<Samples> = None;
+    // States that are not given are carried from run to run.
+    let named = |info: &TensorInfo<'_>| {
+        let mut names = arguments.iter().filter_map(|a| a.strip_prefix(info.name));
+        names.any(|rest| rest.starts_with('='))
+    };
+    let carried =
+        infos.iter().any(|i| i.state > 0) && !infos.iter().any(|i| i.state > 0 && named(i));
+    let infos: Vec<_> = infos.iter().filter(|i| i.state == 0 || !carried).collect();
     for info in &infos {
         let named = arguments
             .iter()

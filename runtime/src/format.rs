@@ -109,8 +109,8 @@ record! {
         dtype: u8,
         /// Number of dimensions, at most [`MAX_RANK`].
         rank: u8,
-        /// Zero.
-        reserved: U16,
+        /// Of an input that is a state: 1 + the index of the output whose value the last steps copy here; else 0.
+        state: U16,
         /// Dimensions; those behind `rank` are zero.
         dims: [U32; MAX_RANK],
         /// Where in the arena.

@@ -35,6 +35,9 @@ pub struct TensorInfo<'p> {
     pub scale: f32,
     /// Quantisation zero point; 0 for floats.
     pub zero_point: i32,
+    /// Of an input that keeps its value from one run to the next: 1 + the index of the output that this value is of; else 0.
+    /// It is set before the first run only, to zeroes or whatever the model begins with.
+    pub state: usize,
     /// Where in the arena.
     pub(crate) arena: Span,
 }
@@ -166,7 +169,8 @@ impl<'p> Plan<'p> {
             && len == record.arena.len.get()
             && range.end <= self.arena_len()
             && range.start.is_multiple_of(dtype.size())
-            && record.scale.get().is_finite();
+            && record.scale.get().is_finite()
+            && record.state.get() <= self.header.output_count.get();
         ok.then_some(())
     }
 
@@ -272,6 +276,7 @@ impl<'p> Plan<'p> {
             len: record.arena.len.get() as usize,
             scale: record.scale.get(),
             zero_point: record.zero_point.get(),
+            state: record.state.get().into(),
             arena: record.arena,
         })
     }

@@ -1,7 +1,7 @@
 //! Operands that steps cannot read as they are: expanded where broadcasting takes more than one step can do, and loaded where a
 //! constant has to be in the arena.
 
-use crate::graph::{Graph, Node, Op, Value, ValueId};
+use crate::graph::{Graph, Node, Op, Value};
 
 /// Inserts what is missing, once the layout is decided.
 pub(super) fn expand(graph: &mut Graph) {
@@ -33,7 +33,8 @@ pub(super) fn expand(graph: &mut Graph) {
 /// One operand is whole and computed, the other one is broadcast in one step.
 fn binary(graph: &mut Graph, node: &mut Node, whole: &[usize]) {
     let computed = |graph: &Graph, i: usize| graph[node.inputs[i]].data.is_none();
-    let complete = |graph: &Graph, i: usize| graph[node.inputs[i]].len() == whole.iter().product::<usize>();
+    let complete =
+        |graph: &Graph, i: usize| graph[node.inputs[i]].len() == whole.iter().product::<usize>();
     let count = node.inputs.len();
     let first = (0..count)
         .find(|&i| computed(graph, i) && complete(graph, i))

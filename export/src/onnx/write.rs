@@ -8,9 +8,7 @@ mod general;
 
 use crate::compress::formats::{Coded, WeightFormat, recognise};
 use crate::files::{FileError, write_atomic};
-use crate::graph::{
-    Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
-};
+use crate::graph::{Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;

@@ -127,7 +127,12 @@ impl Emitter<'_> {
     }
 
     /// How the second operand of shape `b` meets a first operand of shape `whole`.
-    pub(super) fn operand(&mut self, node: &Node, id: ValueId, whole: &[usize]) -> Result<format::Operand> {
+    pub(super) fn operand(
+        &mut self,
+        node: &Node,
+        id: ValueId,
+        whole: &[usize],
+    ) -> Result<format::Operand> {
         let value = self.facts.value(id);
         let mut shape = vec![1; whole.len().saturating_sub(value.shape.len())];
         shape.extend(&value.shape);

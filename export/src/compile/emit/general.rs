@@ -85,7 +85,9 @@ impl Emitter<'_> {
     fn either(&mut self, node: &Node, id: ValueId) -> Result<(U32, Span)> {
         match &self.facts.value(id).data {
             Some(Data::F32(data)) => Ok((1.into(), self.image.data(data))),
-            Some(_) => Err(self.facts.unsupported(node, "a constant operand must be f32")),
+            Some(_) => Err(self
+                .facts
+                .unsupported(node, "a constant operand must be f32")),
             None => Ok((0.into(), self.span(node, id)?)),
         }
     }
@@ -171,8 +173,10 @@ impl Emitter<'_> {
                 _ => None,
             }
         };
-        let weights = floats(1)
-            .ok_or_else(|| self.facts.unsupported(node, "its weights must be constant floats"))?;
+        let weights = floats(1).ok_or_else(|| {
+            self.facts
+                .unsupported(node, "its weights must be constant floats")
+        })?;
         let weights = self.image.data(weights);
         let bias = floats(3).map_or(Span::new(0, 0), |bias| self.image.data(bias));
         let (constant, initial) = self.either(node, node.inputs[2])?;

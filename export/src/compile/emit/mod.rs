@@ -97,7 +97,7 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
             None => emitter.node(node)?,
         }
     }
-    for &(input, output) in &graph.states {
+    for (input, output) in graph.carried() {
         emitter.carry(input, output)?;
     }
     for (ids, is_input) in [(&graph.inputs, true), (&graph.outputs, false)] {
@@ -116,6 +116,25 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
 
 /// Inputs and outputs must be of types and ranks that a plan can describe.
 pub(super) fn check_border(graph: &Graph) -> Result<()> {
+    for (input, output) in &graph.states {
+        let found = graph
+            .carried()
+            .find(|&(i, o)| graph[i].name == *input && graph[o].name == *output);
+        let alike = |(i, o): (ValueId, ValueId)| {
+            (&graph[i].shape, graph[i].dtype, &graph[i].quantization)
+                == (&graph[o].shape, graph[o].dtype, &graph[o].quantization)
+        };
+        let reason = match found {
+            Some(pair) if alike(pair) => continue,
+            Some(_) => format!("as a state it must have the shape and type of output `{output}`"),
+            None => format!("no such pair of an input and an output `{output}` for a state"),
+        };
+        return Err(CompileError::Border {
+            which: "input",
+            name: input.clone(),
+            reason,
+        });
+    }
     for (ids, which) in [(&graph.inputs, "input"), (&graph.outputs, "output")] {
         for &id in ids {
             let value = &graph[id];
@@ -308,7 +327,11 @@ impl Emitter<'_> {
             Some(q) if q.scales.len() == 1 => (q.scales[0], q.zero_point),
             _ => (0.0, 0),
         };
+        let graph = self.facts.graph;
+        let state = graph.carried().find(|&(input, _)| is_input && input == id);
+        let state = state.and_then(|(_, output)| graph.outputs.iter().position(|&o| o == output));
         let tensor = Tensor {
+            state: state.map_or(0, |index| index as u16 + 1),
             name: &value.name,
             dtype,
             shape: &value.shape,

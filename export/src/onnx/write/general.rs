@@ -18,7 +18,13 @@ impl Writer<'_> {
 
     fn cast(&mut self, input: String, to: DataType, output: &str) {
         let name = format!("{output}_cast");
-        self.push("Cast", &name, vec![input], output, vec![int("to", to as usize)]);
+        self.push(
+            "Cast",
+            &name,
+            vec![input],
+            output,
+            vec![int("to", to as usize)],
+        );
     }
 
     /// The operator from `inputs` to `output`.
@@ -47,18 +53,36 @@ impl Writer<'_> {
                 let indices = (0..shape.iter().product()).map(index).collect();
                 let base = format!("{output}_indices");
                 let indices = self.initializer(&base, &shape, &Data::I64(indices));
-                self.push("Gather", &node.name, vec![flat, indices], output, Vec::new());
+                self.push(
+                    "Gather",
+                    &node.name,
+                    vec![flat, indices],
+                    output,
+                    Vec::new(),
+                );
             }
             Op::Pick { axis, indices } => {
                 let indices: Vec<i64> = indices.iter().map(|&i| i.into()).collect();
                 inputs.push(self.integers(&format!("{output}_indices"), &indices));
-                self.push("Gather", &node.name, inputs, output, vec![int("axis", *axis)]);
+                self.push(
+                    "Gather",
+                    &node.name,
+                    inputs,
+                    output,
+                    vec![int("axis", *axis)],
+                );
             }
             Op::Gather { axis } => {
                 let indices = fresh(self, "indices");
                 self.cast(inputs[0].clone(), DataType::Int64, &indices);
                 let inputs = vec![inputs[1].clone(), indices];
-                self.push("Gather", &node.name, inputs, output, vec![int("axis", *axis)]);
+                self.push(
+                    "Gather",
+                    &node.name,
+                    inputs,
+                    output,
+                    vec![int("axis", *axis)],
+                );
             }
             Op::Resample {
                 axis,
@@ -80,7 +104,11 @@ impl Writer<'_> {
                     let taken = vec![inputs[0].clone(), at];
                     self.push("Gather", &part, taken, &part, vec![int("axis", *axis)]);
                     let last = tap + 1 == *taps;
-                    let to = if last && sum.is_none() { output } else { &product };
+                    let to = if last && sum.is_none() {
+                        output
+                    } else {
+                        &product
+                    };
                     self.push("Mul", to, vec![part, factors], to, Vec::new());
                     sum = Some(match sum {
                         None => to.to_owned(),
@@ -118,7 +146,9 @@ impl Writer<'_> {
                 let to = vec![int("to", elem_type(self.graph[node.output].dtype) as usize)];
                 self.push("Cast", &node.name, inputs, output, to);
             }
-            Op::Recurrent { cell, reverse } => self.recurrent(node, *cell, *reverse, inputs, output),
+            Op::Recurrent { cell, reverse } => {
+                self.recurrent(node, *cell, *reverse, inputs, output)
+            }
             _ => {}
         }
     }
@@ -137,7 +167,10 @@ impl Writer<'_> {
         let hidden = gates / cell.gates();
         let fresh = |w: &mut Self, what: &str| w.fresh(&format!("{output}_{what}"));
         let mut identity = vec![0.0f32; gates * gates];
-        identity.iter_mut().step_by(gates + 1).for_each(|v| *v = 1.0);
+        identity
+            .iter_mut()
+            .step_by(gates + 1)
+            .for_each(|v| *v = 1.0);
         let identity = self.initializer("identity", &[1, gates, gates], &Data::F32(identity));
         let leading = self.integers("zero", &[0]);
         let weights = fresh(self, "weights");
@@ -167,7 +200,10 @@ impl Writer<'_> {
             ));
         }
         let state = |w: &mut Self, index: i64| {
-            let (start, end) = (w.integers("start", &[index]), w.integers("end", &[index + 1]));
+            let (start, end) = (
+                w.integers("start", &[index]),
+                w.integers("end", &[index + 1]),
+            );
             let part = fresh(w, "state");
             let cut = vec![inputs[2].clone(), start, end, leading.clone()];
             w.push("Slice", &part, cut, &part, Vec::new());
@@ -192,7 +228,11 @@ impl Writer<'_> {
         let last = match cell {
             Cell::Lstm => last,
             // Working memory: no reader.
-            _ => self.initializer("none", &[1, batch, hidden], &Data::F32(vec![0.0; batch * hidden])),
+            _ => self.initializer(
+                "none",
+                &[1, batch, hidden],
+                &Data::F32(vec![0.0; batch * hidden]),
+            ),
         };
         let whole = vec![steps, last];
         self.push("Concat", output, whole, output, vec![int("axis", 0)]);
