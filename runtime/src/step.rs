@@ -1,8 +1,8 @@
 //! One step of a plan, and the checks that make it safe to run.
 
 mod coded;
-mod sparse;
 mod general;
+mod sparse;
 
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};

@@ -11,7 +11,7 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 12] = [
+const FIXTURES: [(&str, &[u8]); 13] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     (
         "int8 patches",
@@ -24,6 +24,7 @@ const FIXTURES: [(&str, &[u8]); 12] = [
         include_bytes!("fixtures/int8_helium.kinglet"),
     ),
     ("float", include_bytes!("fixtures/float.kinglet")),
+    ("general", include_bytes!("fixtures/general.kinglet")),
     ("coded", include_bytes!("fixtures/coded.kinglet")),
     (
         "coded split",

@@ -5,7 +5,7 @@ use super::{OnnxError, tensor};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// Supported versions of the standard operator set.
-const OPSETS: std::ops::RangeInclusive<i64> = 8..=22;
+const OPSETS: std::ops::RangeInclusive<i64> = 8..=28;
 
 /// Operators that become nodes of our graph.
 const OPERATORS: &[&str] = &[
@@ -121,6 +121,11 @@ const OPERATORS: &[&str] = &[
 
 /// Operators that are fine where everything they read is constant.
 pub(super) const CONSTANT_ONLY: &[&str] = &["ConstantOfShape", "Range", "Shape", "Size"];
+
+/// Operators of the standard set that run, or are folded.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().chain(CONSTANT_ONLY).copied()
+}
 
 /// What to do about an operator that is not supported.
 fn hint(op: &str, domain: &str) -> String {

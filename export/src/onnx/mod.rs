@@ -30,6 +30,7 @@ mod tests;
 mod window;
 pub mod write;
 
+pub use check::operators;
 pub use error::OnnxError;
 pub(crate) use facts::to_data as tensor_data;
 
