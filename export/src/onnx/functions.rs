@@ -198,8 +198,11 @@ impl Importer<'_> {
                     0 => self.apply(node, Unary::Floor, quotient)?,
                     _ => self.truncated(node, quotient)?,
                 };
+                // Also of an infinite divisor.
+                let none = self.with(node, Binary::Equal, whole, 0.0)?;
                 let whole = self.combine(node, Binary::Mul, whole, b)?;
-                self.combine(node, Binary::Sub, a, whole)
+                let rest = self.combine(node, Binary::Sub, a, whole)?;
+                self.choose(node, none, a, rest)
             }
         }
     }

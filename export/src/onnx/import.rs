@@ -430,7 +430,13 @@ impl<'a> Importer<'a> {
         if let Some(extra) = proto.output.iter().skip(1).find(|o| !o.is_empty())
             && !matches!(
                 node.op(),
-                "Dropout" | "BatchNormalization" | "Split" | "LSTM" | "GRU" | "RNN"
+                "Dropout"
+                    | "BatchNormalization"
+                    | "LayerNormalization"
+                    | "Split"
+                    | "LSTM"
+                    | "GRU"
+                    | "RNN"
             )
         {
             return Err(node.unsupported("output", extra, "only the first output can be used"));

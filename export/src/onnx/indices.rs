@@ -215,7 +215,10 @@ impl Importer<'_> {
             ),
             (false, _) => (
                 vec![n, c, h / b, b, w / b, b],
-                [0, 3, 5, 1, 2, 4],
+                match columns_first {
+                    true => [0, 3, 5, 1, 2, 4],
+                    false => [0, 1, 3, 5, 2, 4],
+                },
                 vec![n, c * b * b, h / b, w / b],
             ),
         };

@@ -6,21 +6,22 @@ use super::import::Importer;
 use crate::graph::{Binary, Reduction, Unary, ValueId};
 
 impl Importer<'_> {
-    /// `(x − mean) / √(variance + epsilon)` over `axes`.
+    /// `(x − mean) / √(variance + epsilon)` over `axes`, the mean and the root.
     fn normalized(
         &mut self,
         node: &OnnxNode,
         x: ValueId,
         axes: &[usize],
         epsilon: f32,
-    ) -> Result<ValueId, OnnxError> {
+    ) -> Result<[ValueId; 3], OnnxError> {
         let mean = self.mean(node, x, axes)?;
         let centred = self.combine(node, Binary::Sub, x, mean)?;
         let squares = self.combine(node, Binary::Mul, centred, centred)?;
         let variance = self.mean(node, squares, axes)?;
         let variance = self.with(node, Binary::Add, variance, epsilon)?;
         let deviation = self.apply(node, Unary::Sqrt, variance)?;
-        self.combine(node, Binary::Div, centred, deviation)
+        let y = self.combine(node, Binary::Div, centred, deviation)?;
+        Ok([y, mean, deviation])
     }
 
     /// `x · scale + bias`, whose shapes broadcast.
@@ -54,7 +55,22 @@ impl Importer<'_> {
                 let root = self.apply(node, Unary::Sqrt, mean)?;
                 self.combine(node, Binary::Div, x, root)?
             }
-            _ => self.normalized(node, x, &axes, epsilon)?,
+            _ => {
+                let [y, mean, deviation] = self.normalized(node, x, &axes, epsilon)?;
+                for (name, id) in node.proto.output.iter().skip(1).zip([mean, deviation]) {
+                    if !name.is_empty() {
+                        let id = match id == mean {
+                            true => mean,
+                            false => {
+                                let one = self.scalar(1.0);
+                                self.combine(node, Binary::Div, one, deviation)?
+                            }
+                        };
+                        self.bind_as(node, name, id)?;
+                    }
+                }
+                y
+            }
         };
         self.scaled_and_shifted(node, y, scale, bias)
     }
@@ -78,7 +94,7 @@ impl Importer<'_> {
         let grouped = vec![batch, groups, channels / groups * plane];
         let flat = self.reshape(node, x, grouped, &format!("{}_groups", node.output()?));
         let epsilon = node.float("epsilon", 1e-5);
-        let y = self.normalized(node, flat, &[2], epsilon)?;
+        let [y, ..] = self.normalized(node, flat, &[2], epsilon)?;
         let y = self.reshape(node, y, xs.clone(), &format!("{}_channels", node.output()?));
         let mut along = vec![1; xs.len()];
         along[1] = channels;
@@ -110,7 +126,7 @@ impl Importer<'_> {
             .map(|&a| node.axis(a, rank, false))
             .collect::<Result<Vec<_>, _>>()?;
         axes.sort_unstable();
-        self.normalized(node, x, &axes, 1e-9)
+        Ok(self.normalized(node, x, &axes, 1e-9)?[0])
     }
 
     pub(super) fn lp_norm(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
@@ -127,6 +143,9 @@ impl Importer<'_> {
                 self.apply(node, Unary::Sqrt, sum)?
             }
         };
+        // Where all is 0, so is the result.
+        let zero = self.with(node, Binary::Equal, size, 0.0)?;
+        let size = self.combine(node, Binary::Add, size, zero)?;
         self.combine(node, Binary::Div, x, size)
     }
 }

@@ -23,17 +23,19 @@ struct Sampling {
 impl Sampling {
     /// The input's coordinate for an output's index.
     fn position(&self, axis: &Axis, index: usize) -> Option<f64> {
-        let (x, from, to) = (index as f64, axis.from as f64, axis.to as f64);
+        let (x, from) = (index as f64, axis.from as f64);
+        // As the scale says, before it is rounded to a number of elements.
+        let to = axis.scale * from;
         Some(match self.coordinates.as_str() {
             "half_pixel" => (x + 0.5) / axis.scale - 0.5,
             "pytorch_half_pixel" if axis.to == 1 => 0.0,
             "pytorch_half_pixel" => (x + 0.5) / axis.scale - 0.5,
             "half_pixel_symmetric" => {
-                let adjusted = to / (axis.scale * from);
+                let adjusted = axis.to as f64 / to;
                 let offset = from / 2.0 * (1.0 - adjusted);
                 offset + (x + 0.5) / axis.scale - 0.5
             }
-            "align_corners" if axis.to == 1 => 0.0,
+            "align_corners" if to <= 1.0 => 0.0,
             "align_corners" => x * (from - 1.0) / (to - 1.0),
             "asymmetric" => x / axis.scale,
             _ => return None,

@@ -84,7 +84,12 @@ fn integers_and_truth_values_are_converted_at_the_border() {
         .model(&["same", "y"]);
     let g = load(&model);
     assert_eq!(ops(&g), ["Cast", "Equal", "Cast", "ArgMax", "Cast"]);
-    let dtypes: Vec<DType> = g.inputs.iter().chain(&g.outputs).map(|&id| g[id].dtype).collect();
+    let dtypes: Vec<DType> = g
+        .inputs
+        .iter()
+        .chain(&g.outputs)
+        .map(|&id| g[id].dtype)
+        .collect();
     assert_eq!(dtypes, [DType::I32, DType::U8, DType::I32]);
 }
 
