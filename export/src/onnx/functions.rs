@@ -195,6 +195,9 @@ impl Importer<'_> {
             _ => {
                 let quotient = self.combine(node, Binary::Div, a, b)?;
                 let whole = match node.int("fmod", 0) {
+                    0 if self.kind(a) == Kind::Real => {
+                        return Err(node.unsupported("fmod", 0, "floats take fmod = 1"));
+                    }
                     0 => self.apply(node, Unary::Floor, quotient)?,
                     _ => self.truncated(node, quotient)?,
                 };
