@@ -222,6 +222,28 @@ pub enum Unary {
     },
     /// `x · clamp(x/6 + 1/2, 0, 1)`.
     HardSwish,
+    /// `√x`.
+    Sqrt,
+    /// `e^x`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// `|x|`.
+    Abs,
+    /// Error function.
+    Erf,
+    /// Greatest integer up to `x`.
+    Floor,
+    /// Least integer from `x` on.
+    Ceil,
+    /// Nearest integer, the even one of two.
+    Round,
+    /// −1, 0 or 1.
+    Sign,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
 }
 
 /// Element-wise functions of two variables.
@@ -233,8 +255,69 @@ pub enum Binary {
     Sub,
     /// `a · b`.
     Mul,
-    /// `a / b`; float only.
+    /// `a / b`; float only, as all that follow.
     Div,
+    /// The lesser.
+    Min,
+    /// The greater.
+    Max,
+    /// `a ^ b`.
+    Pow,
+    /// `a = b`: 1 or 0.
+    Equal,
+    /// `a < b`: 1 or 0.
+    Less,
+    /// `a ≤ b`: 1 or 0.
+    LessOrEqual,
+}
+
+impl Binary {
+    /// Whether the operands may change places.
+    pub fn commutes(self) -> bool {
+        matches!(
+            self,
+            Binary::Add | Binary::Mul | Binary::Min | Binary::Max | Binary::Equal
+        )
+    }
+}
+
+/// What several elements become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The product.
+    Product,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// Index of the first of the least, as a float.
+    ArgMin,
+    /// Index of the first of the greatest, as a float.
+    ArgMax,
+}
+
+/// Recurrent layers, with ONNX's default activations and order of gates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Cell {
+    /// Gates i, o, f, c.
+    Lstm,
+    /// Gates z, r, h.
+    Gru,
+    /// One gate: tanh.
+    Plain,
+}
+
+impl Cell {
+    /// Number of gates.
+    pub fn gates(self) -> usize {
+        match self {
+            Cell::Lstm => 4,
+            Cell::Gru => 3,
+            Cell::Plain => 1,
+        }
+    }
 }
 
 /// What a node computes. Input order is given with each operator.
@@ -312,6 +395,60 @@ pub enum Op {
         /// ε.
         epsilon: f32,
     },
+    /// `condition, a, b`, broadcast: `a` where the condition is not 0, else `b`.
+    Select,
+    /// `output[i0, i1, …] = x[offset + Σ i_k·strides[k]]`: broadcasting, steps, reversal.
+    Strided {
+        /// Distance in elements for each axis of the output.
+        strides: Vec<isize>,
+        /// Element of `x` that the output begins with.
+        offset: usize,
+    },
+    /// These indices of one axis.
+    Pick {
+        /// Axis, non-negative.
+        axis: usize,
+        /// Within the axis.
+        indices: Vec<u32>,
+    },
+    /// `indices` (floats), `x`: those indices of one axis of `x`; the output's shape has the indices' in the axis' place.
+    Gather {
+        /// Axis of `x`, non-negative.
+        axis: usize,
+    },
+    /// Along one axis, each result is a weighted sum of `taps` elements: interpolation.
+    Resample {
+        /// Axis, non-negative.
+        axis: usize,
+        /// Elements that each result takes.
+        taps: usize,
+        /// Where they are, result by result.
+        indices: Vec<u32>,
+        /// What they are multiplied with.
+        weights: Vec<f32>,
+    },
+    /// Over these axes, which become 1.
+    Reduce {
+        /// Which.
+        reduction: Reduction,
+        /// Axes, sorted.
+        axes: Vec<usize>,
+    },
+    /// `a [batch, rows, k]`, `b [batch or 1, k, columns]` → `[batch, rows, columns]`.
+    MatMul,
+    /// `x [steps, batch, gates·hidden]` (sums of inputs and biases), constant `r [gates·hidden, hidden]`, initial state
+    /// `[1, batch, hidden]` (of an LSTM 2: hidden and cell), and for a GRU that resets behind the product a bias `[hidden]` →
+    /// `[steps + 1, batch, hidden]`: hidden states and, of an LSTM, the last cell state.
+    Recurrent {
+        /// Which.
+        cell: Cell,
+        /// From the last step to the first.
+        reverse: bool,
+    },
+    /// A constant in the arena, for those that read no other.
+    Load,
+    /// The same number in another type: plain integers and `F32`.
+    Convert,
     /// Same real values in another quantisation (`I8`/`U8` → `I8`/`U8`).
     Requantize,
 }
@@ -342,6 +479,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Outputs, in ONNX order.
     pub outputs: Vec<ValueId>,
+    /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
+    pub states: Vec<(String, String)>,
 }
 
 impl std::ops::Index<ValueId> for Graph {
@@ -403,6 +542,15 @@ impl Graph {
         (0..self.nodes.len())
             .filter(|&i| self.nodes[i].inputs.contains(&id))
             .collect()
+    }
+
+    /// Inputs and outputs of the states that are carried from run to run.
+    pub fn carried(&self) -> impl Iterator<Item = (ValueId, ValueId)> + '_ {
+        let named =
+            |ids: &[ValueId], name: &str| ids.iter().copied().find(|&id| self[id].name == name);
+        self.states
+            .iter()
+            .filter_map(move |(i, o)| Some((named(&self.inputs, i)?, named(&self.outputs, o)?)))
     }
 
     /// Whether `id` is one of the graph's outputs.

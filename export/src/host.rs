@@ -109,7 +109,8 @@ impl Runner {
         Ok(self.run_all([inputs], observer)?.pop().unwrap_or_default())
     }
 
-    /// Many inferences: for each sample the bytes of each output.
+    /// Many inferences: for each sample the bytes of each output. Samples that hold no states have those of the run before; the
+    /// first begins with zeroes.
     ///
     /// # Errors
     /// A sample has the wrong length.
@@ -120,11 +121,22 @@ impl Runner {
     ) -> Result<Vec<Vec<Vec<u8>>>, HostError> {
         let plan = Plan::parse(self.plan.bytes())?;
         let mut session = DynSession::new(plan, self.arena.bytes_mut())?;
+        let inputs: Vec<_> = (0..plan.input_count())
+            .filter_map(|i| plan.input(i))
+            .collect();
+        for (index, _) in inputs.iter().enumerate().filter(|(_, info)| info.state > 0) {
+            if let Some(state) = session.input_mut(index) {
+                state.fill(0);
+            }
+        }
+        let without_states: usize = inputs.iter().filter(|i| i.state == 0).map(|i| i.len).sum();
         let mut results = Vec::new();
         for sample in samples {
             let mut rest = sample;
-            for index in 0..plan.input_count() {
-                let Some(info) = plan.input(index) else { break };
+            for (index, info) in inputs.iter().enumerate() {
+                if info.state > 0 && sample.len() == without_states {
+                    continue;
+                }
                 let wrong = HostError::InputLength {
                     name: info.name.into(),
                     expected: info.len,

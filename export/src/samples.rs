@@ -79,6 +79,7 @@ fn type_name(dtype: DType) -> &'static str {
         DType::F32 => "float32",
         DType::I8 => "int8",
         DType::U8 => "uint8",
+        DType::I32 => "int32",
     }
 }
 
@@ -97,7 +98,15 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let mut samples: Option<Samples> = None;
+    let mut tensors = Vec::new();
+    // States that are not given are carried from run to run.
+    let named = |info: &TensorInfo<'_>| {
+        let mut names = arguments.iter().filter_map(|a| a.strip_prefix(info.name));
+        names.any(|rest| rest.starts_with('='))
+    };
+    let carried =
+        infos.iter().any(|i| i.state > 0) && !infos.iter().any(|i| i.state > 0 && named(i));
+    let infos: Vec<_> = infos.iter().filter(|i| i.state == 0 || !carried).collect();
     for info in &infos {
         let named = arguments
             .iter()
@@ -113,28 +122,38 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
             }
         };
         let (rows, keeps_batch) = read_input(Path::new(path), info)?;
-        match &mut samples {
-            None => samples = Some(Samples { rows, keeps_batch }),
-            Some(all) if all.rows.len() == rows.len() => {
-                for (all, row) in all.rows.iter_mut().zip(rows) {
-                    all.extend(row);
-                }
-            }
-            Some(all) => {
-                let (expected, found) = (all.rows.len(), rows.len());
-                return Err(SampleError::Count {
-                    input: info.name.into(),
-                    expected,
-                    found,
-                });
-            }
-        }
+        tensors.push((info, rows, keeps_batch));
     }
     if arguments.len() != infos.len() {
         let message = format!("the model has {} input(s): {}", infos.len(), names());
         return Err(SampleError::Arguments(message));
     }
-    samples.ok_or_else(|| SampleError::Arguments("the model has no inputs".into()))
+    let none = || SampleError::Arguments("the model has no inputs".into());
+    let (_, first, keeps_batch) = tensors
+        .iter()
+        .find(|(info, ..)| info.state == 0)
+        .or(tensors.first())
+        .ok_or_else(none)?;
+    let (expected, keeps_batch) = (first.len(), *keeps_batch);
+    let mut all = vec![Vec::new(); expected];
+    for (info, rows, _) in tensors {
+        // One row of a state is what it begins with.
+        let begins = info.state > 0 && rows.len() == 1;
+        if rows.len() != expected && !begins {
+            return Err(SampleError::Count {
+                input: info.name.into(),
+                expected,
+                found: rows.len(),
+            });
+        }
+        for (all, row) in all.iter_mut().zip(rows) {
+            all.extend(row);
+        }
+    }
+    Ok(Samples {
+        rows: all,
+        keeps_batch,
+    })
 }
 
 fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool), SampleError> {
@@ -173,6 +192,10 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
             .chunks(len)
             .map(|row| row.iter().map(|&v| v as u8).collect())
             .collect(),
+        (Data::I32(values), DType::I32) => values
+            .chunks(len)
+            .map(|row| row.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect(),
         (Data::U8(values), DType::U8) => values.chunks(len).map(<[u8]>::to_vec).collect(),
         (data, dtype) => {
             let found = match data.dtype() {
@@ -206,6 +229,14 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> Data {
         ),
         DType::I8 => Data::I8(bytes.iter().map(|&b| b as i8).collect()),
         DType::U8 => Data::U8(bytes.to_vec()),
+        DType::I32 => Data::I32(
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&word| i32::from_le_bytes(word))
+                .collect(),
+        ),
     }
 }
 

@@ -37,7 +37,7 @@ impl Comparison {
     pub fn holds(&self, dtype: DType) -> bool {
         match dtype {
             DType::F32 => self.largest <= 1e-4,
-            DType::I8 | DType::U8 => {
+            DType::I8 | DType::U8 | DType::I32 => {
                 self.largest <= 1.0 && (self.equal_share() >= 0.999 || self.different <= 1)
             }
         }

@@ -23,7 +23,7 @@ pub fn plan() -> impl core::ops::Deref<Target = [u8]> {
     let io = |arena| IoRecord {
         dtype: DType::I8 as u8,
         rank: 1,
-        reserved: 0.into(),
+        state: 0.into(),
         dims: [4.into(), 0.into(), 0.into(), 0.into(), 0.into(), 0.into()],
         arena,
         scale: 1.0.into(),

@@ -8,7 +8,7 @@ pub struct Code<const CODE: u8>;
 
 /// The Rust type behind a type code.
 pub trait Element {
-    /// `f32`, `i8` or `u8`.
+    /// `f32`, `i8`, `u8` or `i32`.
     type Type: FromBytes + IntoBytes + Immutable + KnownLayout + Copy + 'static;
 }
 
@@ -22,4 +22,8 @@ impl Element for Code<{ DType::I8 as u8 }> {
 
 impl Element for Code<{ DType::U8 as u8 }> {
     type Type = u8;
+}
+
+impl Element for Code<{ DType::I32 as u8 }> {
+    type Type = i32;
 }

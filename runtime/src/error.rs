@@ -99,8 +99,8 @@ pub enum SessionError {
     ArenaMisaligned,
     /// The plan uses an operator that is not in this session's operator set.
     OperatorNotLinked {
-        /// The missing bits.
-        missing: u64,
+        /// The missing operators, by their bits ([`crate::OpCode::bit`]).
+        missing: u128,
     },
     /// A linked-in plan does not parse.
     Plan(PlanError),

@@ -1,6 +1,7 @@
 //! Running one step: from its record to its kernel.
 
 mod coded;
+mod general;
 
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
@@ -28,7 +29,7 @@ fn typed_mut<T: FromBytes + IntoBytes + KnownLayout>(bytes: &mut [u8]) -> Option
 }
 
 /// Runs one step. The match arms of operators outside `OPS` vanish, and their kernels with them.
-pub(crate) fn execute<const OPS: u64>(
+pub(crate) fn execute<const OPS: u128>(
     step: &Step<'_>,
     data: &[u8],
     arena: &mut [u8],
@@ -179,7 +180,7 @@ pub(crate) fn execute<const OPS: u64>(
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
         O::Coded if linked(O::Coded) => coded::entropy_coded::<OPS>(step, data, arena),
         O::Codebook if linked(O::Codebook) => coded::codebook::<OPS>(step, data, arena),
-        _ => None,
+        _ => general::execute::<OPS>(step, data, arena),
     }
 }
 

@@ -10,13 +10,13 @@
 //! Version policy: [`VERSION`] grows with every change that an older runtime would misread. A runtime reads exactly
 //! its own version and refuses others by name ([`crate::PlanError::Version`]); plans are cheap to compile again.
 
-use zerocopy::little_endian::{F32, I32, U16, U32, U64};
+use zerocopy::little_endian::{F32, I32, U16, U32, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// First bytes of every plan.
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 /// Format version written and read by this crate.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// Most dimensions a tensor may have.
 pub const MAX_RANK: usize = 6;
 /// Alignment of the arena and of packed weights within the file.
@@ -78,7 +78,7 @@ record! {
         /// Target features the plan needs; a bit that the runtime does not know is refused. None are defined yet.
         features: U32,
         /// Set of [`OpCode`] bits that the steps use, those of coded layers included.
-        op_set: U64,
+        op_set: U128,
         /// Bytes of arena: inputs, outputs and all intermediate tensors.
         arena_len: U32,
         /// Number of [`IoRecord`]s that are inputs.
@@ -109,8 +109,8 @@ record! {
         dtype: u8,
         /// Number of dimensions, at most [`MAX_RANK`].
         rank: u8,
-        /// Zero.
-        reserved: U16,
+        /// Of an input that is a state: 1 + the index of the output whose value the last steps copy here; else 0.
+        state: U16,
         /// Dimensions; those behind `rank` are zero.
         dims: [U32; MAX_RANK],
         /// Where in the arena.
@@ -478,6 +478,125 @@ record! {
 }
 
 record! {
+    /// Strided movement: `output[i0, i1, …] = input[offset + Σ i_k·stride_k]`. Strides of 0 repeat, negative ones go backwards.
+    Strided {
+        /// Output dimensions; leading ones are 1.
+        dims: [U32; MAX_RANK],
+        /// Input stride in elements for each output dimension.
+        strides: [I32; MAX_RANK],
+        /// Input element of the output's first one.
+        offset: U32,
+    }
+}
+
+record! {
+    /// Blocks by constant indices: `[outer, length, block]` → `[outer, indices, block]`.
+    Pick {
+        /// Bytes of a block.
+        block: U32,
+        /// Blocks of the input for each index of the outer axes.
+        length: U32,
+        /// `u32` indices below `length`, in the data section.
+        indices: Span,
+    }
+}
+
+record! {
+    /// Rows of a table by computed indices: the input's floats, towards zero; negative ones count from the end, others are
+    /// bounded. `[outer, length, inner]` → `[outer, indices, inner]`.
+    GatherF32 {
+        /// 0: the table is in the arena; 1: in the data section.
+        constant: U32,
+        /// `f32` table.
+        table: Span,
+        /// Product of the axes outside of the indexed one.
+        outer: U32,
+        /// Elements of the indexed axis.
+        length: U32,
+        /// Product of the axes inside of it.
+        inner: U32,
+    }
+}
+
+record! {
+    /// Weighted sums of a few elements along one axis: interpolation. `[outer, length, inner]` → `[outer, results, inner]`.
+    ResampleF32 {
+        /// Elements of the axis in the input.
+        length: U32,
+        /// Product of the axes inside of it.
+        inner: U32,
+        /// Elements that each result takes.
+        taps: U32,
+        /// `u32[results][taps]` indices below `length`, in the data section.
+        indices: Span,
+        /// `f32[results][taps]`, in the data section.
+        weights: Span,
+    }
+}
+
+record! {
+    /// Reduction: `[outer, length, inner]` → `[outer, inner]`.
+    Reduce {
+        /// Elements that are reduced to one.
+        length: U32,
+        /// Product of the axes inside.
+        inner: U32,
+    }
+}
+
+record! {
+    /// Products of matrices `[batch, rows, inner] · [batch or 1, inner, columns]`.
+    MatMulF32 {
+        /// Batch, rows, inner dimension, columns.
+        shape: [U32; 4],
+        /// Matrices of the second operand: the batch, or 1 for all.
+        matrices: U32,
+        /// 0: the second operand is in the arena; 1: in the data section.
+        constant: U32,
+        /// Its bytes.
+        b: Span,
+    }
+}
+
+record! {
+    /// A recurrent layer over `[steps, batch, gates·hidden]`, the gates' sums of inputs and biases, in ONNX's order of gates.
+    /// The result is `[steps + 1, batch, hidden]`: the hidden states, and an LSTM's last cell state (working memory of the others).
+    RecurrentF32 {
+        /// Steps, batch, hidden size.
+        shape: [U32; 3],
+        /// 1: from the last step to the first.
+        reverse: U32,
+        /// `f32[gates·hidden][hidden]`, in the data section.
+        weights: Span,
+        /// `f32[hidden]` in the data section: a GRU's bias within its reset gate, and that gate is applied behind the product; empty
+        /// for one that resets before it, and for other layers.
+        bias: Span,
+        /// 0: the initial state is in the arena; 1: in the data section.
+        constant: U32,
+        /// `f32[states][batch][hidden]`: hidden state and, of an LSTM, cell state.
+        initial: Span,
+    }
+}
+
+record! {
+    /// Constant bytes to the output, which the step names as its input, too: for what is read from the arena only.
+    Load {
+        /// In the data section.
+        data: Span,
+    }
+}
+
+record! {
+    /// `input ≠ 0 ? a : b`, element by element.
+    SelectF32 {
+        /// Chosen where the input is not 0.
+        a: Operand,
+        /// Chosen where it is.
+        b: Operand,
+    }
+}
+
+record! {
     /// Between floats and int8.
     Affine {
         /// Scale.
@@ -503,6 +622,8 @@ pub enum DType {
     I8 = 2,
     /// Unsigned byte.
     U8 = 3,
+    /// 32-bit integer, only at the border: see [`OpCode::IntegersToF32`].
+    I32 = 4,
 }
 
 impl DType {
@@ -512,6 +633,7 @@ impl DType {
             1 => Some(DType::F32),
             2 => Some(DType::I8),
             3 => Some(DType::U8),
+            4 => Some(DType::I32),
             _ => None,
         }
     }
@@ -519,7 +641,7 @@ impl DType {
     /// Bytes of one element.
     pub const fn size(self) -> usize {
         match self {
-            DType::F32 => 4,
+            DType::F32 | DType::I32 => 4,
             DType::I8 | DType::U8 => 1,
         }
     }
@@ -549,7 +671,7 @@ macro_rules! op_codes {
         }
 
         /// The set of all operators.
-        pub const ALL_OPS: u64 = 0 $(| (1u64 << $code))*;
+        pub const ALL_OPS: u128 = 0 $(| (1u128 << $code))*;
     };
 }
 
@@ -670,11 +792,95 @@ op_codes! {
     ConvAddI8Sparse = 62, "conv2d and add int8, sparse weights";
     /// As `FullyConnectedI8`, weights as for `ConvI8Sparse`.
     FullyConnectedI8Sparse = 63, "fully connected int8, sparse weights";
+    /// [`UnaryF32`]: `√x`.
+    SqrtF32 = 64, "sqrt f32";
+    /// [`UnaryF32`]: `e^x`.
+    ExpF32 = 65, "exp f32";
+    /// [`UnaryF32`]: natural logarithm.
+    LogF32 = 66, "log f32";
+    /// [`UnaryF32`]: `|x|`.
+    AbsF32 = 67, "abs f32";
+    /// [`UnaryF32`]: the error function.
+    ErfF32 = 68, "erf f32";
+    /// [`UnaryF32`]: the greatest integer up to `x`.
+    FloorF32 = 69, "floor f32";
+    /// [`UnaryF32`]: the least integer from `x` on.
+    CeilF32 = 70, "ceil f32";
+    /// [`UnaryF32`]: the nearest integer, the even one of two.
+    RoundF32 = 71, "round f32";
+    /// [`UnaryF32`]: −1, 0 or 1.
+    SignF32 = 72, "sign f32";
+    /// [`UnaryF32`]: sine.
+    SinF32 = 73, "sin f32";
+    /// [`UnaryF32`]: cosine.
+    CosF32 = 74, "cos f32";
+    /// [`BinaryF32`], the lesser; NaN if one is.
+    MinF32 = 75, "min f32";
+    /// [`BinaryF32`], the greater; NaN if one is.
+    MaxF32 = 76, "max f32";
+    /// [`BinaryF32`], `a ^ b`.
+    PowF32 = 77, "pow f32";
+    /// [`BinaryF32`], `b ^ a`.
+    PowOfF32 = 78, "pow f32, exponent first";
+    /// [`BinaryF32`], `b / a`.
+    DivOfF32 = 79, "div f32, divisor first";
+    /// [`Load`].
+    Load = 80, "load";
+    /// [`BinaryF32`], `a = b`: 1 or 0.
+    EqualF32 = 81, "equal f32";
+    /// [`BinaryF32`], `a < b`: 1 or 0.
+    LessF32 = 82, "less f32";
+    /// [`BinaryF32`], `a ≤ b`: 1 or 0.
+    LessOrEqualF32 = 83, "less or equal f32";
+    /// [`BinaryF32`], `a > b`: 1 or 0.
+    GreaterF32 = 84, "greater f32";
+    /// [`BinaryF32`], `a ≥ b`: 1 or 0.
+    GreaterOrEqualF32 = 85, "greater or equal f32";
+    /// [`SelectF32`].
+    SelectF32 = 86, "select f32";
+    /// [`Strided`] movement of words.
+    StridedF32 = 87, "strided f32";
+    /// [`Strided`] movement of bytes.
+    StridedI8 = 88, "strided int8";
+    /// [`Pick`].
+    Pick = 89, "pick";
+    /// [`GatherF32`].
+    GatherF32 = 90, "gather f32";
+    /// [`ResampleF32`].
+    ResampleF32 = 91, "resample f32";
+    /// [`Reduce`]: the sum, in memory order.
+    SumF32 = 92, "reduce sum f32";
+    /// [`Reduce`]: the product.
+    ProductF32 = 93, "reduce product f32";
+    /// [`Reduce`]: the least element; NaN if one is.
+    LeastF32 = 94, "reduce min f32";
+    /// [`Reduce`]: the greatest element; NaN if one is.
+    GreatestF32 = 95, "reduce max f32";
+    /// [`Reduce`]: index of the first of the least elements.
+    IndexOfLeastF32 = 96, "argmin f32";
+    /// [`Reduce`]: index of the first of the greatest elements.
+    IndexOfGreatestF32 = 97, "argmax f32";
+    /// [`MatMulF32`].
+    MatMulF32 = 98, "matmul f32";
+    /// [`RecurrentF32`] of four gates.
+    LstmF32 = 99, "lstm f32";
+    /// [`RecurrentF32`] of three gates.
+    GruF32 = 100, "gru f32";
+    /// [`RecurrentF32`] of one gate: tanh.
+    RnnF32 = 101, "rnn f32";
+    /// [`Nothing`]: 32-bit integers to floats, rounded where they are larger than 2²⁴.
+    IntegersToF32 = 102, "int32 to f32";
+    /// [`Nothing`]: floats to 32-bit integers, towards zero, saturated.
+    F32ToIntegers = 103, "f32 to int32";
+    /// [`Nothing`]: unsigned bytes to floats.
+    BytesToF32 = 104, "uint8 to f32";
+    /// [`Nothing`]: floats to unsigned bytes, towards zero, saturated.
+    F32ToBytes = 105, "f32 to uint8";
 }
 
 impl OpCode {
     /// The operator as a set of one.
-    pub const fn bit(self) -> u64 {
+    pub const fn bit(self) -> u128 {
         1 << self as u16
     }
 }

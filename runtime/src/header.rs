@@ -12,9 +12,14 @@ const fn io_at(bytes: &[u8], index: usize) -> usize {
 }
 
 /// The operator set.
-pub const fn op_set(bytes: &[u8]) -> u64 {
+pub const fn op_set(bytes: &[u8]) -> u128 {
     let at = core::mem::offset_of!(Header, op_set);
-    u32_at(bytes, at) as u64 | (u32_at(bytes, at + 4) as u64) << 32
+    let (mut set, mut word) = (0, 4);
+    while word > 0 {
+        word -= 1;
+        set = set << 32 | u32_at(bytes, at + 4 * word) as u128;
+    }
+    set
 }
 
 /// Bytes of arena.

@@ -5,7 +5,7 @@ use crate::observe::Observer;
 use crate::session::Session;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-impl<const OPS: u64> Session<'_, '_, OPS> {
+impl<const OPS: u128> Session<'_, '_, OPS> {
     /// Copies `input` in, runs, and returns the first output: for plans with one input. What
     /// [`model!`](crate::model)'s `run` calls, with the types filled in.
     ///
@@ -62,7 +62,7 @@ macro_rules! model {
                 &PLAN.0
             };
             /// Operators that are linked in.
-            pub const OPS: u64 = $crate::header::op_set(include_bytes!($path));
+            pub const OPS: u128 = $crate::header::op_set(include_bytes!($path));
             /// Bytes of arena.
             pub const ARENA_LEN: usize = $crate::header::arena_len(include_bytes!($path));
 
@@ -77,7 +77,7 @@ macro_rules! model {
             /// The plan is damaged, or the arena is smaller than [`Self::ARENA_LEN`].
             pub fn new<const N: usize>(arena: &'a mut $crate::Arena<N>) -> Result<Self, $crate::SessionError> {
                 let plan = $crate::Plan::linked(Self::PLAN)?;
-                Ok(Self($crate::Session::new(plan, arena.bytes_mut())?))
+                Ok(Self($crate::Session::linked(plan, arena.bytes_mut())?))
             }
 
             /// The session, for several inputs or outputs, observers and the self-test.

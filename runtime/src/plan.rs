@@ -35,6 +35,9 @@ pub struct TensorInfo<'p> {
     pub scale: f32,
     /// Quantisation zero point; 0 for floats.
     pub zero_point: i32,
+    /// Of an input that keeps its value from one run to the next: 1 + the index of the output that this value is of; else 0.
+    /// It is set before the first run only, to zeroes or whatever the model begins with.
+    pub state: usize,
     /// Where in the arena.
     pub(crate) arena: Span,
 }
@@ -63,7 +66,7 @@ impl<'p> Plan<'p> {
     ///
     /// # Errors
     /// As `parse`, and [`crate::StepError::NotLinked`] for another operator.
-    pub fn parse_for<const OPS: u64>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
+    pub fn parse_for<const OPS: u128>(bytes: &'p [u8]) -> Result<Plan<'p>, PlanError> {
         let plan = Self::linked(bytes)?;
         plan.check_io()?;
         plan.check_steps::<OPS>()?;
@@ -166,11 +169,12 @@ impl<'p> Plan<'p> {
             && len == record.arena.len.get()
             && range.end <= self.arena_len()
             && range.start.is_multiple_of(dtype.size())
-            && record.scale.get().is_finite();
+            && record.scale.get().is_finite()
+            && record.state.get() <= self.header.output_count.get();
         ok.then_some(())
     }
 
-    fn check_steps<const OPS: u64>(&self) -> Result<(), PlanError> {
+    fn check_steps<const OPS: u128>(&self) -> Result<(), PlanError> {
         let limits = Limits {
             arena: self.arena_len(),
             data: self.data,
@@ -200,7 +204,7 @@ impl<'p> Plan<'p> {
     }
 
     /// The set of operators used.
-    pub fn op_set(&self) -> u64 {
+    pub fn op_set(&self) -> u128 {
         self.header.op_set.get()
     }
 
@@ -272,6 +276,7 @@ impl<'p> Plan<'p> {
             len: record.arena.len.get() as usize,
             scale: record.scale.get(),
             zero_point: record.zero_point.get(),
+            state: record.state.get().into(),
             arena: record.arena,
         })
     }

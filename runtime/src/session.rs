@@ -12,7 +12,7 @@ use crate::plan::Plan;
 /// `OPS` is the set of operators that are linked in ([`crate::OpCode::bit`]); code for others is dead to the linker.
 /// [`crate::model!`] computes it from the plan, [`DynSession`] has all.
 #[derive(Debug)]
-pub struct Session<'p, 'a, const OPS: u64> {
+pub struct Session<'p, 'a, const OPS: u128> {
     plan: Plan<'p>,
     arena: &'a mut [u8],
 }
@@ -20,12 +20,24 @@ pub struct Session<'p, 'a, const OPS: u64> {
 /// A session that runs any plan.
 pub type DynSession<'p, 'a> = Session<'p, 'a, ALL_OPS>;
 
-impl<'p, 'a, const OPS: u64> Session<'p, 'a, OPS> {
+impl<'p, 'a, const OPS: u128> Session<'p, 'a, OPS> {
     /// Puts `plan` to work in `arena`, which may be longer than [`Plan::arena_len`].
     ///
     /// # Errors
     /// The arena is too small or misaligned, or the plan uses operators outside `OPS`.
     pub fn new(plan: Plan<'p>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
+        match plan.op_set() & !OPS {
+            0 => Self::linked(plan, arena),
+            missing => Err(SessionError::OperatorNotLinked { missing }),
+        }
+    }
+
+    /// As [`new`](Self::new), for the plan whose own set of operators is `OPS`: what [`model!`](crate::model) calls. An operator
+    /// that is not linked in makes [`run`](Self::run) fail.
+    ///
+    /// # Errors
+    /// The arena is too small or misaligned.
+    pub fn linked(plan: Plan<'p>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
         let needed = plan.arena_len();
         let given = arena.len();
         if !(arena.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
@@ -35,10 +47,7 @@ impl<'p, 'a, const OPS: u64> Session<'p, 'a, OPS> {
             needed: needed as u32,
             given: given as u32,
         })?;
-        match plan.op_set() & !OPS {
-            0 => Ok(Session { plan, arena }),
-            missing => Err(SessionError::OperatorNotLinked { missing }),
-        }
+        Ok(Session { plan, arena })
     }
 
     /// The plan.
@@ -136,12 +145,17 @@ impl XorShift {
         self.0
     }
 
-    /// Bytes at random; floats in `0 .. 1`.
+    /// Bytes at random; floats in `0 .. 1`, integers up to 255.
     fn fill(&mut self, dtype: DType, bytes: &mut [u8]) {
         match dtype {
             DType::I8 | DType::U8 => {
                 for byte in bytes {
                     *byte = (self.next() >> 24) as u8;
+                }
+            }
+            DType::I32 => {
+                for word in bytes.as_chunks_mut().0 {
+                    *word = (self.next() >> 24).to_le_bytes();
                 }
             }
             DType::F32 => {

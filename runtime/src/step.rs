@@ -1,6 +1,7 @@
 //! One step of a plan, and the checks that make it safe to run.
 
 mod coded;
+mod general;
 mod sparse;
 
 use crate::error::StepError;
@@ -54,7 +55,7 @@ impl<'p> Step<'p> {
     }
 
     /// The operators that it takes to run this step.
-    pub(crate) fn op_set(&self) -> u64 {
+    pub(crate) fn op_set(&self) -> u128 {
         let layer = match self.code {
             OpCode::Coded | OpCode::Codebook => {
                 self.coded().map_or(0, |(_, layer)| layer.code.bit())
@@ -132,6 +133,21 @@ impl<'p> Step<'p> {
             }
             O::Coded | O::Codebook => self.coded_macs(),
             O::ConvI8Sparse | O::ConvAddI8Sparse | O::FullyConnectedI8Sparse => self.sparse_macs(),
+            O::MatMulF32 => {
+                let p = self.parameters::<format::MatMulF32>();
+                p.map(|p| macs_of(&p.shape))
+            }
+            O::LstmF32 | O::GruF32 | O::RnnF32 => {
+                let p = self.parameters::<format::RecurrentF32>();
+                p.map(|p| {
+                    let [steps, batch, _] = p.shape;
+                    macs_of(&[steps, batch]).wrapping_mul(weights(p.weights, 4))
+                })
+            }
+            O::ResampleF32 => {
+                let p = self.parameters::<format::ResampleF32>();
+                p.map(|p| weights(self.output, 4).wrapping_mul(p.taps.get().into()))
+            }
             _ => None,
         };
         macs.unwrap_or(0)
@@ -140,7 +156,7 @@ impl<'p> Step<'p> {
     /// Everything the kernels rely on.
     ///
     /// Operators outside `OPS` are refused, and the checks of their records are dead code to the linker.
-    pub(crate) fn check<const OPS: u64>(&self, limits: &Limits<'_>) -> Check {
+    pub(crate) fn check<const OPS: u128>(&self, limits: &Limits<'_>) -> Check {
         use OpCode as O;
         if OPS & self.code.bit() == 0 {
             return Err(StepError::NotLinked);
@@ -288,13 +304,13 @@ impl<'p> Step<'p> {
         } else if self.is::<OPS>(&[O::Coded, O::Codebook]) {
             self.coded_layer::<OPS>(limits)
         } else {
-            Err(StepError::UnknownOperator(self.code as u16))
+            self.general::<OPS>(limits)
         }
     }
 
     /// Whether this is one of `codes`; a constant for the compiler if none of them is in `OPS`.
     #[inline(always)]
-    fn is<const OPS: u64>(&self, codes: &[OpCode]) -> bool {
+    fn is<const OPS: u128>(&self, codes: &[OpCode]) -> bool {
         let set = codes.iter().fold(0, |set, code| set | code.bit());
         OPS & set & self.code.bit() != 0
     }
@@ -611,6 +627,11 @@ fn elements(span: Span, size: usize) -> u32 {
 fn product(dims: &[zerocopy::little_endian::U32]) -> Result<u32, StepError> {
     let n = dims.iter().try_fold(1u32, |n, d| n.checked_mul(d.get()));
     n.filter(|&n| n > 0).ok_or(StepError::Parameter)
+}
+
+fn macs_of(dims: &[zerocopy::little_endian::U32]) -> u64 {
+    dims.iter()
+        .fold(1, |n: u64, d| n.wrapping_mul(d.get().into()))
 }
 
 fn length(span: Span, count: u32, size: u32) -> Check {

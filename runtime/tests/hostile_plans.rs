@@ -11,7 +11,7 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 12] = [
+const FIXTURES: [(&str, &[u8]); 13] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     (
         "int8 patches",
@@ -24,6 +24,7 @@ const FIXTURES: [(&str, &[u8]); 12] = [
         include_bytes!("fixtures/int8_helium.kinglet"),
     ),
     ("float", include_bytes!("fixtures/float.kinglet")),
+    ("general", include_bytes!("fixtures/general.kinglet")),
     ("coded", include_bytes!("fixtures/coded.kinglet")),
     (
         "coded split",
@@ -303,11 +304,11 @@ fn random_weights_and_tables_do_no_harm() {
             *byte = random.bits() as u8;
         }
     });
-    // Of the twelve fixtures three have coded weights, which begin with the places of their codes, and one has sparse ones, which
-    // are counted.
+    // Of the thirteen fixtures three have coded weights, which begin with the places of their codes, one has sparse ones, which
+    // are counted, and one has indices.
     assert_eq!(
         (refused, too_large, ran),
-        (100, 0, 200),
+        (115, 0, 185),
         "any weights are weights"
     );
 }

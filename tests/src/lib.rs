@@ -4,6 +4,7 @@ pub mod command;
 pub mod costs;
 pub mod device;
 pub mod formats;
+pub mod general_network;
 pub mod networks;
 pub mod performance;
 pub mod pytorch;

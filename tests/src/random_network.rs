@@ -306,7 +306,7 @@ fn output_of(b: &mut Builder, op: Binary, x: ValueId, other: f32, shape: &[usize
     let (scale, zero) = b.scale(x);
     let scale = match op {
         Binary::Add | Binary::Sub => scale.max(other) * 1.4,
-        Binary::Mul | Binary::Div => scale * other * 90.0,
+        _ => scale * other * 90.0,
     };
     b.activation(shape, scale, zero / 2)
 }

@@ -205,7 +205,8 @@ pub fn reals(data: &Data) -> Vec<f64> {
         Data::F32(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::I8(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::U8(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::I32(_) | Data::I64(_) => panic!("no output has 32- or 64-bit integers"),
+        Data::I32(v) => v.iter().map(|&v| f64::from(v)).collect(),
+        Data::I64(_) => panic!("no output has 64-bit integers"),
     }
 }
 

@@ -303,15 +303,15 @@ fn an_unsupported_operator_is_named_with_its_node_and_opset() {
     let known = folder.read("relu.onnx");
     let at = known.windows(4).position(|w| w == b"Relu").unwrap();
     let mut unknown = known;
-    unknown[at..at + 4].copy_from_slice(b"Selu");
-    folder.bytes("selu.onnx", &unknown);
+    unknown[at..at + 4].copy_from_slice(b"TopK");
+    folder.bytes("topk.onnx", &unknown);
     folder.tensor("six.npy", &[1, 6], Data::F32(vec![0.0; 6]));
-    let expected = ["selu.onnx", "n0", "Selu", "opset 17", "not supported"];
-    folder.refuses("compile selu.onnx -o out.kinglet", &expected);
-    folder.refuses("inspect selu.onnx --json", &expected);
-    folder.run_refuses("selu.onnx", "six.npy", &expected);
+    let expected = ["topk.onnx", "n0", "TopK", "opset 17", "not supported"];
+    folder.refuses("compile topk.onnx -o out.kinglet", &expected);
+    folder.refuses("inspect topk.onnx --json", &expected);
+    folder.run_refuses("topk.onnx", "six.npy", &expected);
     folder.refuses(
-        "emulate selu.onnx --input six.npy --output out.npy",
+        "emulate topk.onnx --input six.npy --output out.npy",
         &expected,
     );
 }

@@ -7,6 +7,7 @@ use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
 use kinglet_tests::formats::{in_format, many_valued, thinned};
+use kinglet_tests::general_network::general;
 use kinglet_tests::networks::everything;
 use kinglet_tests::wide_network::wide_network;
 use std::path::Path;
@@ -18,7 +19,7 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 12] = [
+const FIXTURES: [Fixture; 13] = [
     (
         "int8.kinglet",
         || everything(true),
@@ -52,6 +53,12 @@ const FIXTURES: [Fixture; 12] = [
     (
         "float.kinglet",
         || everything(false),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
+    (
+        "general.kinglet",
+        general,
         Target::Host,
         StoredWeights::Plain,
     ),

@@ -61,7 +61,7 @@ macro_rules! calibrate {
 }
 
 /// Runs a model that is linked in; see [`run!`](crate::run).
-pub fn run<B: Board, const OPS: u64>(
+pub fn run<B: Board, const OPS: u128>(
     session: Result<&mut Session<'static, '_, OPS>, &mut SessionError>,
 ) -> ! {
     let (counter, mut busy) = B::start();

@@ -17,7 +17,7 @@ use kinglet::{RunError, Session};
 ///
 /// # Errors
 /// [`Failure`] says which file, sample or step is wrong.
-pub(crate) fn serve<const OPS: u64>(
+pub(crate) fn serve<const OPS: u128>(
     session: &mut Session<'_, '_, OPS>,
     counter: &mut impl InstructionCounter,
     busy: &mut impl OutputPin,
@@ -78,12 +78,12 @@ pub(crate) fn serve<const OPS: u64>(
 
 /// The counted part. A call of its own, so that nothing else moves into the interval.
 #[inline(never)]
-fn infer<const OPS: u64>(session: &mut Session<'_, '_, OPS>) -> Result<(), RunError> {
+fn infer<const OPS: u128>(session: &mut Session<'_, '_, OPS>) -> Result<(), RunError> {
     session.run()
 }
 
 /// Fills all inputs with the next sample; its length, or `None` after the last.
-fn read_sample<const OPS: u64>(
+fn read_sample<const OPS: u128>(
     session: &mut Session<'_, '_, OPS>,
     file: Option<&File>,
     samples: usize,

@@ -36,7 +36,7 @@ impl<C: InstructionCounter> Observer for Steps<'_, C> {
 /// Runs `session`, whose inputs are set, and writes the steps' outputs to `dump` and their counts to `report`.
 // Not inlined: its frame would be part of the stack that the inference before is charged with.
 #[inline(never)]
-pub(crate) fn observe<const OPS: u64>(
+pub(crate) fn observe<const OPS: u128>(
     session: &mut Session<'_, '_, OPS>,
     counter: &mut impl InstructionCounter,
     dump: &File,

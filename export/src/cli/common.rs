@@ -23,12 +23,16 @@ pub(super) struct ModelArgs {
     /// Shape of an input whose dimensions the file leaves open, as NAME=1,3,32,32 (an open batch alone needs none).
     #[arg(long, value_name = "NAME=DIMS", value_parser = parse_shape)]
     pub(super) input_shape: Vec<(String, Vec<usize>)>,
+    /// An input that holds an output's value from one run to the next, as INPUT=OUTPUT; it begins with zeroes.
+    #[arg(long, value_name = "INPUT=OUTPUT", value_parser = parse_state)]
+    pub(super) state: Vec<(String, String)>,
 }
 
 impl ModelArgs {
     pub(super) fn load_options(&self) -> LoadOptions {
         LoadOptions {
             input_shapes: self.input_shape.clone(),
+            states: self.state.clone(),
         }
     }
 
@@ -42,6 +46,11 @@ impl ModelArgs {
         print_warnings(&model.warnings);
         Ok(model)
     }
+}
+
+fn parse_state(text: &str) -> Result<(String, String), String> {
+    let (input, output) = text.split_once('=').ok_or("expected INPUT=OUTPUT")?;
+    Ok((input.to_owned(), output.to_owned()))
 }
 
 fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {

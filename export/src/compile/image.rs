@@ -15,7 +15,7 @@ const SYMBOLS: &[u8; 4] = b"KSYM";
 pub(super) struct Image {
     steps: Vec<u8>,
     step_count: u32,
-    ops: u64,
+    ops: u128,
     data: Vec<u8>,
     seen: HashMap<Vec<u8>, Span>,
     io: Vec<IoRecord>,
@@ -31,6 +31,8 @@ pub(super) struct Tensor<'a> {
     pub(super) arena: Span,
     pub(super) scale: f32,
     pub(super) zero_point: i32,
+    /// Of an input that is a state: 1 + the index of its output; else 0.
+    pub(super) state: u16,
 }
 
 impl Image {
@@ -92,7 +94,7 @@ impl Image {
         self.io.push(IoRecord {
             dtype: tensor.dtype as u8,
             rank: tensor.shape.len() as u8,
-            reserved: 0.into(),
+            state: tensor.state.into(),
             dims,
             arena: tensor.arena,
             scale: tensor.scale.into(),

@@ -5,7 +5,7 @@
 //! the weights of a fully connected layer behind a flatten, and become real transpositions only where nothing else helps.
 
 use super::tiling::Bands;
-use crate::graph::{Data, Graph, Node, Op, Value, ValueId};
+use crate::graph::{Data, Graph, Node, Op, Reduction, Value, ValueId};
 use std::collections::{HashMap, HashSet};
 
 const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
@@ -159,13 +159,26 @@ impl Arranger<'_> {
                     None => self.keep(node),
                 }
             }
-            Op::Binary { .. } | Op::Concat { .. } | Op::Pad { .. } | Op::Slice { .. } => {
+            Op::Binary { .. }
+            | Op::Select
+            | Op::Concat { .. }
+            | Op::Pad { .. }
+            | Op::Slice { .. } => {
                 self.all_alike(node);
             }
             Op::Softmax { axis } => self.softmax(node, *axis),
             Op::Reshape => self.reshape(node),
             Op::FullyConnected { .. } => self.fully_connected(node),
-            Op::BatchNorm { .. } => self.keep(node),
+            Op::Reduce { reduction, axes } => self.reduce(node, *reduction, axes),
+            Op::BatchNorm { .. }
+            | Op::Strided { .. }
+            | Op::Pick { .. }
+            | Op::Gather { .. }
+            | Op::Resample { .. }
+            | Op::MatMul
+            | Op::Recurrent { .. }
+            | Op::Load
+            | Op::Convert => self.keep(node),
         }
     }
 
@@ -347,6 +360,23 @@ impl Arranger<'_> {
             compose(&inverse(&last), &perm),
             Op::Softmax { axis: rank - 1 },
         );
+    }
+
+    /// A reduction takes its operand as it is stored if the axes are side by side there.
+    fn reduce(&mut self, node: &Node, reduction: Reduction, axes: &[usize]) {
+        let Some(Stored::Permuted(base, perm)) = self.stored.get(&node.inputs[0]).cloned() else {
+            return self.keep(node);
+        };
+        let mut stored: Vec<usize> = axes.iter().map(|&axis| perm[axis]).collect();
+        stored.sort_unstable();
+        if super::expand::adjacent(&self.graph[base].shape, &stored).is_none() {
+            return self.keep(node);
+        }
+        let op = Op::Reduce {
+            reduction,
+            axes: stored,
+        };
+        self.permuted(node, vec![base], perm, op);
     }
 
     fn reshape(&mut self, node: &Node) {

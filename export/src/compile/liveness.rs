@@ -80,7 +80,9 @@ impl Liveness {
             }
             this.write(graph, add.unwrap_or(node).output, t);
         }
-        for &id in &graph.outputs {
+        // A state stays where it is: its next value is written there behind the last node.
+        let states = graph.carried().map(|(input, _)| input);
+        for id in graph.outputs.iter().copied().chain(states) {
             this.read(graph, id, graph.nodes.len(), false);
         }
         this

@@ -8,6 +8,7 @@ pub mod channels;
 pub mod coded;
 pub mod cost;
 mod emit;
+mod expand;
 mod facts;
 mod image;
 mod layers;
@@ -153,6 +154,7 @@ fn dtype_name<S: serde::Serializer>(dtype: &DType, serializer: S) -> Result<S::O
         DType::F32 => "f32",
         DType::I8 => "i8",
         DType::U8 => "u8",
+        DType::I32 => "i32",
     })
 }
 
@@ -316,7 +318,8 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
     let graph = bare.as_ref().unwrap_or(graph);
     let eliminated = (!options.keep_dead_channels).then(|| channels::eliminate(graph));
     let graph = eliminated.as_ref().map_or(graph, |e| &e.graph);
-    let arranged = layout::arrange(graph);
+    let mut arranged = layout::arrange(graph);
+    expand::expand(&mut arranged.graph);
     emit::check_border(&arranged.graph)?;
     let (planned, tiled) = planned::plan(arranged, options)?;
     let (planned, zeros) = sparse::sparse(planned, options)?;

@@ -4,7 +4,7 @@ use super::liveness::{Life, Liveness};
 use super::memory::{Buffer, Piece};
 use super::residual::Residuals;
 use super::tiling::Bands;
-use crate::graph::{Binary, DType, Graph, Node, Op, Value, ValueId};
+use crate::graph::{DType, Graph, Node, Op, Value, ValueId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -170,10 +170,7 @@ impl Planner<'_> {
     fn overwritten(&self, node: &Node, t: usize) -> Option<Place> {
         let candidates: &[usize] = match node.op {
             Op::Unary(_) | Op::Requantize | Op::Softmax { .. } => &[0],
-            Op::Binary {
-                op: Binary::Add | Binary::Mul,
-                ..
-            } => &[0, 1],
+            Op::Binary { op, .. } if op.commutes() => &[0, 1],
             Op::Binary { .. } => &[0],
             _ => return None,
         };

@@ -102,6 +102,17 @@ pub(super) fn function(unary: Unary) -> impl Fn(f32) -> f32 {
         Unary::LeakyRelu { alpha } => kernels::leaky_relu(x, alpha),
         Unary::HardSigmoid { alpha, beta } => kernels::hard_sigmoid(x, alpha, beta),
         Unary::HardSwish => kernels::hard_swish(x),
+        Unary::Sqrt => libm::sqrtf(x),
+        Unary::Exp => libm::expf(x),
+        Unary::Log => libm::logf(x),
+        Unary::Abs => libm::fabsf(x),
+        Unary::Erf => libm::erff(x),
+        Unary::Floor => libm::floorf(x),
+        Unary::Ceil => libm::ceilf(x),
+        Unary::Round => libm::rintf(x),
+        Unary::Sign => kernels::sign(x),
+        Unary::Sin => libm::sinf(x),
+        Unary::Cos => libm::cosf(x),
     }
 }
 

@@ -5,76 +5,127 @@ use super::{OnnxError, tensor};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// Supported versions of the standard operator set.
-const OPSETS: std::ops::RangeInclusive<i64> = 8..=22;
+const OPSETS: std::ops::RangeInclusive<i64> = 8..=28;
 
 /// Operators that become nodes of our graph.
 const OPERATORS: &[&str] = &[
+    "Abs",
     "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
     "AveragePool",
     "BatchNormalization",
     "Cast",
+    "Ceil",
+    "Celu",
     "Clip",
     "Concat",
     "Constant",
     "Conv",
+    "ConvTranspose",
+    "Cos",
+    "DepthToSpace",
     "DequantizeLinear",
     "Div",
     "Dropout",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
     "Flatten",
+    "Floor",
+    "GRU",
+    "Gather",
+    "Gelu",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "GroupNormalization",
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "InstanceNormalization",
+    "IsNaN",
+    "LSTM",
+    "LayerNormalization",
     "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
     "MatMul",
+    "Max",
     "MaxPool",
+    "Mean",
+    "MeanVarianceNormalization",
+    "Min",
+    "Mish",
+    "Mod",
     "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "PRelu",
     "Pad",
+    "Pow",
     "QuantizeLinear",
+    "RMSNormalization",
+    "RNN",
+    "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
     "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
     "Relu",
     "Reshape",
+    "Resize",
+    "Round",
+    "Selu",
+    "Shrink",
     "Sigmoid",
+    "Sign",
+    "Sin",
     "Slice",
     "Softmax",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
     "Split",
+    "Sqrt",
     "Squeeze",
     "Sub",
     "Sum",
+    "Swish",
+    "Tan",
     "Tanh",
+    "ThresholdedRelu",
+    "Tile",
     "Transpose",
+    "Trilu",
     "Unsqueeze",
+    "Upsample",
+    "Where",
+    "Xor",
 ];
 
 /// Operators that are fine where everything they read is constant.
-pub(super) const CONSTANT_ONLY: &[&str] = &[
-    "Abs",
-    "Ceil",
-    "ConstantOfShape",
-    "Equal",
-    "Exp",
-    "Expand",
-    "Floor",
-    "Gather",
-    "Greater",
-    "Less",
-    "Max",
-    "Min",
-    "Mod",
-    "Neg",
-    "Not",
-    "Pow",
-    "Range",
-    "Reciprocal",
-    "ReduceProd",
-    "Shape",
-    "Size",
-    "Sqrt",
-    "Tile",
-    "Where",
-];
+pub(super) const CONSTANT_ONLY: &[&str] = &["ConstantOfShape", "Range", "Shape", "Size"];
+
+/// Operators of the standard set that run, or are folded.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().chain(CONSTANT_ONLY).copied()
+}
 
 /// What to do about an operator that is not supported.
 fn hint(op: &str, domain: &str) -> String {
@@ -98,31 +149,19 @@ fn hint(op: &str, domain: &str) -> String {
         "DynamicQuantizeLinear" | "DynamicQuantizeMatMul" => {
             "quantise statically with calibration data, in QDQ format (`kinglet quantize` does)"
         }
-        "LogSoftmax" => "end the model with Softmax, or with the logits",
-        "PRelu" => "use LeakyRelu, or Relu",
-        "Gelu" | "Erf" | "Elu" | "Selu" | "Celu" | "Mish" | "Softplus" | "Softsign"
-        | "ThresholdedRelu" => "use Relu, HardSwish, Sigmoid or Tanh",
-        "Upsample" | "Resize" | "ConvTranspose" | "MaxUnpool" | "DepthToSpace" | "SpaceToDepth" => {
-            "only networks whose planes keep their size or shrink are supported"
+        "MaxUnpool" => "use Resize or ConvTranspose",
+        "Scan" | "Loop" | "If" => {
+            "control flow is not supported; export the model unrolled, with its states as inputs and outputs (`--state`)"
         }
-        "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
-            "recurrence and control flow are not supported; use convolutions over a window of time"
-        }
-        "LayerNormalization"
-        | "InstanceNormalization"
-        | "GroupNormalization"
-        | "LRN"
-        | "SimplifiedLayerNormalization" => {
-            "use BatchNormalization, which costs nothing at inference"
-        }
-        "ReduceMax" => "use GlobalMaxPool or MaxPool",
-        "ReduceSum" => "use ReduceMean or AveragePool and scale the following weights",
-        "ArgMax" | "ArgMin" | "TopK" => {
-            "end the model before it and take the maximum of the output instead"
-        }
-        "Swish" | "Silu" => "export it as Sigmoid and Mul",
+        "LRN" => "use BatchNormalization, which costs nothing at inference",
+        "SimplifiedLayerNormalization" => "export it as RMSNormalization",
+        "TopK" => "end the model before it and take the maximum of the output instead",
+        "Silu" => "export it as Sigmoid and Mul",
         "GlobalLpPool" | "LpPool" => "use average pooling",
-        "Log" => "end the model before it",
+        "Einsum" => "export it as Transpose, Reshape and MatMul",
+        "GatherElements" | "GatherND" | "ScatterElements" | "ScatterND" | "NonZero" => {
+            "index with Gather along one axis"
+        }
         _ if !domain.is_empty() && domain != "ai.onnx" => {
             "export with standard ONNX operators only"
         }

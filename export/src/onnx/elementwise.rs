@@ -27,7 +27,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 impl Importer<'_> {
     pub(super) fn unary(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
-        let x = self.float(node, 0)?;
+        let x = self.number(node, 0)?;
         let function = match node.op() {
             "Relu" => Unary::Clamp(Clamp::RELU),
             "Clip" => Unary::Clamp(self.clip_bounds(node)?),
@@ -98,9 +98,9 @@ impl Importer<'_> {
         if count == 0 || (node.op() != "Sum" && count != 2) {
             return Err(node.invalid(format!("it has {count} inputs")));
         }
-        let mut result = self.float(node, 0)?;
+        let mut result = self.number(node, 0)?;
         for i in 1..count {
-            let other = self.float(node, i)?;
+            let other = self.number(node, i)?;
             let (a, b) = (self.shape(result), self.shape(other));
             let shape = broadcast(&a, &b)
                 .ok_or_else(|| node.invalid(format!("{a:?} and {b:?} do not broadcast")))?;

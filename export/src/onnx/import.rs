@@ -3,6 +3,7 @@
 use super::attributes::OnnxNode;
 use super::facts::{self, Facts};
 use super::lookup::{self, Constant};
+use super::steps::Kind;
 use super::{LoadOptions, OnnxError, check, tensor};
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -50,10 +51,21 @@ pub(super) fn import(
         values: HashMap::new(),
         taken: HashSet::new(),
         raw_pads: Vec::new(),
+        kinds: HashMap::new(),
+        borders: HashMap::new(),
     };
-    for (name, shape, dtype) in inputs {
-        let id = importer.add_value(&name, shape, dtype);
+    for (name, shape, (dtype, kind)) in inputs {
+        let id = importer.add_value(&name, shape.clone(), dtype);
         importer.graph.inputs.push(id);
+        let id = match kind {
+            Kind::Real => id,
+            _ => {
+                let float = format!("{name}_float");
+                let id = importer.emit(&float, Op::Convert, vec![id], &float, shape, DType::F32);
+                importer.kinds.insert(id, kind);
+                id
+            }
+        };
         importer.values.insert(name, id);
     }
     for node in &graph.node {
@@ -67,7 +79,7 @@ fn input_shapes(
     graph: &GraphProto,
     initializers: &HashMap<&str, &TensorProto>,
     options: &LoadOptions,
-) -> Result<Vec<(String, Vec<usize>, DType)>, OnnxError> {
+) -> Result<Vec<(String, Vec<usize>, (DType, Kind))>, OnnxError> {
     let real: Vec<&ValueInfoProto> = graph
         .input
         .iter()
@@ -82,7 +94,7 @@ fn input_shapes(
             });
         }
     }
-    let mut result: Vec<(String, Vec<usize>, DType)> = Vec::new();
+    let mut result: Vec<(String, Vec<usize>, (DType, Kind))> = Vec::new();
     for input in real {
         let fail = |message: String| OnnxError::Input {
             input: input.name.clone(),
@@ -96,12 +108,16 @@ fn input_shapes(
             return Err(fail("it is not a tensor (or has no type)".into()));
         };
         let dtype = match DataType::try_from(ty.elem_type) {
-            Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16) => DType::F32,
-            Ok(DataType::Int8) => DType::I8,
-            Ok(DataType::Uint8) => DType::U8,
+            Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16) => {
+                (DType::F32, Kind::Real)
+            }
+            Ok(DataType::Int8) => (DType::I8, Kind::Real),
+            Ok(DataType::Uint8) => (DType::U8, Kind::Real),
+            Ok(DataType::Int32 | DataType::Int64) => (DType::I32, Kind::Integer),
+            Ok(DataType::Bool) => (DType::U8, Kind::Truth),
             Ok(other) => {
                 return Err(fail(format!(
-                    "type {} is not supported; inputs are float32, int8 or uint8",
+                    "type {} is not supported; inputs are float32, int8, uint8, int32, int64 or bool",
                     other.as_str_name()
                 )));
             }
@@ -167,6 +183,10 @@ pub(super) struct Importer<'a> {
     taken: HashSet<String>,
     /// Pad nodes on integers, whose value is still an integer.
     pub(super) raw_pads: Vec<ValueId>,
+    /// Floats that stand for something else.
+    pub(super) kinds: HashMap<ValueId, Kind>,
+    /// Graph outputs in their own type, by name, where the graph goes on with floats.
+    borders: HashMap<String, ValueId>,
 }
 
 impl<'a> Importer<'a> {
@@ -356,7 +376,26 @@ impl<'a> Importer<'a> {
         id: ValueId,
     ) -> Result<(), OnnxError> {
         // Graph outputs must be produced under their own name.
-        let id = if self.outputs.contains(name) && self.graph[id].name != name {
+        let integer = match self.kind(id) {
+            Kind::Real => None,
+            Kind::Integer => Some(DType::I32),
+            Kind::Truth => Some(DType::U8),
+        };
+        let border = self.outputs.contains(name) && self.graph[id].dtype == DType::F32;
+        if let Some(dtype) = integer.filter(|_| border) {
+            // Its readers go on with the floats.
+            if self.graph[id].name == name {
+                self.graph[id].name = self.unique(&format!("{name}_float"));
+                self.taken.remove(name);
+            }
+            let shape = self.shape(id);
+            let output = self.emit(&node.name(), Op::Convert, vec![id], name, shape, dtype);
+            self.borders.insert(name.to_owned(), output);
+        }
+        let id = if self.outputs.contains(name)
+            && self.graph[id].name != name
+            && !self.borders.contains_key(name)
+        {
             let (shape, dtype) = (self.shape(id), self.graph[id].dtype);
             let quantization = self.graph[id].quantization.clone();
             let copy = self.emit(&node.name(), Op::Reshape, vec![id], name, shape, dtype);
@@ -385,9 +424,20 @@ impl<'a> Importer<'a> {
             proto,
             opset: self.opset,
         };
-        node.output()?;
+        if !matches!(node.op(), "LSTM" | "GRU" | "RNN") {
+            node.output()?;
+        }
         if let Some(extra) = proto.output.iter().skip(1).find(|o| !o.is_empty())
-            && !matches!(node.op(), "Dropout" | "BatchNormalization" | "Split")
+            && !matches!(
+                node.op(),
+                "Dropout"
+                    | "BatchNormalization"
+                    | "LayerNormalization"
+                    | "Split"
+                    | "LSTM"
+                    | "GRU"
+                    | "RNN"
+            )
         {
             return Err(node.unsupported("output", extra, "only the first output can be used"));
         }
@@ -397,13 +447,24 @@ impl<'a> Importer<'a> {
         if node.op() == "Split" {
             return self.split(&node);
         }
+        if matches!(node.op(), "LSTM" | "GRU" | "RNN") {
+            return self.recurrent(&node);
+        }
+        let mut kinds = Vec::new();
+        for i in 0..proto.input.len() {
+            let id = self.optional(&node, i)?;
+            kinds.push(id.map(|id| self.kind(id)));
+        }
+        let kind = self.kind_of(&node, &kinds);
+        let before = self.graph.nodes.len();
         let result = match node.op() {
             "Conv" => self.conv(&node)?,
             "AveragePool" | "MaxPool" => self.pool(&node)?,
             "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(&node)?,
-            "ReduceMean" => self.reduce_mean(&node)?,
+            "ReduceMean" if kind == Kind::Real => self.reduce_mean(&node)?,
             "Gemm" => self.gemm(&node)?,
             "MatMul" => self.matmul(&node)?,
+            "Div" if kind == Kind::Integer => self.integer_division(&node)?,
             "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.binary(&node)?,
             "Relu" | "Clip" | "LeakyRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" => {
                 self.unary(&node)?
@@ -420,9 +481,80 @@ impl<'a> Importer<'a> {
             "Cast" => self.cast(&node)?,
             "QuantizeLinear" => self.quantize(&node)?,
             "DequantizeLinear" => self.dequantize(&node)?,
+            "Sqrt" | "Exp" | "Log" | "Abs" | "Erf" | "Floor" | "Ceil" | "Round" | "Sign"
+            | "Sin" | "Cos" | "Tan" | "Neg" | "Reciprocal" | "Not" | "IsNaN" | "Gelu" | "Elu"
+            | "Selu" | "Celu" | "ThresholdedRelu" | "Softplus" | "Softsign" | "Mish" | "Swish"
+            | "Shrink" => self.function(&node)?,
+            "Min" | "Max" | "Mean" | "Pow" | "Equal" | "Less" | "LessOrEqual" | "Greater"
+            | "GreaterOrEqual" | "And" | "Or" | "Xor" | "PRelu" | "Mod" => self.relation(&node)?,
+            "Where" => self.where_node(&node)?,
+            "LogSoftmax" => self.log_softmax(&node)?,
+            "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1"
+            | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => {
+                self.reduce(&node)?
+            }
+            "ArgMax" | "ArgMin" => self.index_of(&node)?,
+            "LayerNormalization" | "RMSNormalization" => self.layer_norm(&node)?,
+            "InstanceNormalization" | "GroupNormalization" => self.group_norm(&node)?,
+            "MeanVarianceNormalization" => self.mean_variance(&node)?,
+            "LpNormalization" => self.lp_norm(&node)?,
+            "Expand" => self.expand(&node)?,
+            "Tile" => self.tile(&node)?,
+            "Gather" => self.gather(&node)?,
+            "DepthToSpace" | "SpaceToDepth" => self.blocks(&node)?,
+            "Trilu" => self.trilu(&node)?,
+            "Resize" | "Upsample" => self.resize(&node)?,
+            "ConvTranspose" => self.conv_transpose(&node)?,
             _ => return Err(self.unfolded(&node)),
         };
+        let result = self.named(&node, result, before)?;
+        let result = self.standing_for(&node, result, kind)?;
         self.bind(&node, result)
+    }
+
+    /// The result under the name that it has in the file, if this node made it.
+    fn named(
+        &mut self,
+        node: &OnnxNode,
+        result: ValueId,
+        before: usize,
+    ) -> Result<ValueId, OnnxError> {
+        let name = node.output()?;
+        let made = self.graph.nodes[before..]
+            .iter()
+            .rposition(|n| n.output == result);
+        if let Some(made) = made
+            && self.graph[result].name != name
+            && !self.taken.contains(name)
+        {
+            let old = std::mem::replace(&mut self.graph[result].name, name.to_owned());
+            self.taken.remove(&old);
+            self.taken.insert(name.to_owned());
+            self.graph.nodes[before + made].name = node.name();
+        }
+        Ok(result)
+    }
+
+    /// Notes what a float result stands for; the same floats as something else are another value.
+    fn standing_for(
+        &mut self,
+        node: &OnnxNode,
+        result: ValueId,
+        kind: Kind,
+    ) -> Result<ValueId, OnnxError> {
+        if self.graph[result].dtype != DType::F32 || self.kind(result) == kind {
+            return Ok(result);
+        }
+        let inside = self.graph.nodes.last().is_some_and(|n| n.output == result);
+        let result = match inside && !self.values.values().any(|&id| id == result) {
+            true => result,
+            false => {
+                let shape = self.shape(result);
+                self.step(node, "as", Op::Reshape, vec![result], shape)?
+            }
+        };
+        self.kinds.insert(result, kind);
+        Ok(result)
     }
 
     fn unfolded(&self, node: &OnnxNode) -> OnnxError {
@@ -525,14 +657,35 @@ impl<'a> Importer<'a> {
         ]
         .iter()
         .any(|&t| to == i64::from(t as i32));
-        if self.graph[x].dtype == DType::F32 && float {
-            return Ok(x);
+        let (kind, quantized) = (self.kind(x), self.graph[x].quantization.is_some());
+        if quantized || !matches!(self.graph[x].dtype, DType::F32 | DType::U8) {
+            return Err(node.unsupported(
+                "to",
+                to,
+                "use QuantizeLinear and DequantizeLinear for bytes",
+            ));
         }
-        Err(node.unsupported(
-            "to",
-            to,
-            "only casts between float types are supported; use QuantizeLinear and DequantizeLinear for integers",
-        ))
+        let x = self.number(node, 0)?;
+        match self.cast_kind(node) {
+            Kind::Truth if kind != Kind::Truth => self.truth(node, x),
+            Kind::Integer if kind == Kind::Real => self.truncated(node, x),
+            Kind::Real if !float => {
+                Err(node.unsupported("to", to, "cast to float32, int32, int64 or bool"))
+            }
+            _ => Ok(x),
+        }
+    }
+
+    /// What a cast makes.
+    pub(super) fn cast_kind(&self, node: &OnnxNode) -> Kind {
+        let is = |t: DataType| node.int("to", 0) == i64::from(t as i32);
+        if is(DataType::Bool) {
+            Kind::Truth
+        } else if is(DataType::Int32) || is(DataType::Int64) {
+            Kind::Integer
+        } else {
+            Kind::Real
+        }
     }
 
     fn finish(mut self, graph: &GraphProto) -> Result<Graph, OnnxError> {
@@ -542,8 +695,9 @@ impl<'a> Importer<'a> {
                 message: message.to_owned(),
             };
             let id = *self
-                .values
+                .borders
                 .get(&output.name)
+                .or_else(|| self.values.get(&output.name))
                 .ok_or_else(|| fail("no node produces it"))?;
             if self.is_constant(id) {
                 return Err(fail("it is constant; remove it from the model"));

@@ -10,11 +10,14 @@ impl Importer<'_> {
         let x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
         let output = node.output()?;
-        let w = self.symmetric_weights(node, w)?;
         let (xs, mut ws) = (self.shape(x), self.shape(w));
-        while ws.len() > 2 && ws[0] == 1 {
+        while ws.len() > 2 && ws[0] == 1 && xs.len() >= ws.len() {
             ws.remove(0);
         }
+        if self.constant_source(w).is_none() || self.is_constant(x) || ws.len() > 2 {
+            return self.product(node, x, w);
+        }
+        let w = self.symmetric_weights(node, w)?;
         let vector = ws.len() == 1;
         if vector {
             ws.push(1);
@@ -68,6 +71,82 @@ impl Importer<'_> {
         })
     }
 
+    /// The product of two tensors of any rank, with numpy's rules.
+    fn product(&mut self, node: &OnnxNode, a: ValueId, b: ValueId) -> Result<ValueId, OnnxError> {
+        let output = node.output()?.to_owned();
+        let (mut xs, mut ws) = (self.shape(a), self.shape(b));
+        let (row, column) = (xs.len() == 1, ws.len() == 1);
+        if row {
+            xs.insert(0, 1);
+        }
+        if column {
+            ws.push(1);
+        }
+        let (&[ref xb @ .., m, k], &[ref wb @ .., wk, n]) = (&xs[..], &ws[..]) else {
+            return Err(node.invalid(format!("{xs:?} and {ws:?} cannot be multiplied")));
+        };
+        let batch = super::elementwise::broadcast(xb, wb).filter(|_| k == wk);
+        let batch =
+            batch.ok_or_else(|| node.invalid(format!("{xs:?} and {ws:?} cannot be multiplied")))?;
+        let count: usize = batch.iter().product();
+        let one = wb.iter().all(|&d| d == 1);
+        // One matrix for all: the batch is rows.
+        let (a_shape, b_shape) = match one && xb.iter().product::<usize>() == count {
+            true => (vec![1, count * m, k], vec![1, k, n]),
+            false => (vec![count, m, k], vec![count, k, n]),
+        };
+        let whole = |dims: &[usize]| [&batch[..], dims].concat();
+        let a = self.reshape(node, a, xs.clone(), &format!("{output}_a_rows"));
+        let b = self.reshape(node, b, ws.clone(), &format!("{output}_b_columns"));
+        let (mut a, mut b) = (a, b);
+        if a_shape[0] == count {
+            a = self.expanded(node, a, &whole(&[m, k]))?;
+        }
+        if b_shape[0] == count {
+            b = self.expanded(node, b, &whole(&[k, n]))?;
+        }
+        let a = self.reshape(node, a, a_shape.clone(), &format!("{output}_a"));
+        let b = self.reshape(node, b, b_shape, &format!("{output}_b"));
+        let shape = vec![a_shape[0], a_shape[1], n];
+        let y = self.step(node, "product", Op::MatMul, vec![a, b], shape)?;
+        let mut shape = batch.clone();
+        if !row {
+            shape.push(m);
+        }
+        if !column {
+            shape.push(n);
+        }
+        Ok(self.reshape(node, y, shape, &output))
+    }
+
+    /// Gemm whose second operand is computed.
+    fn general_gemm(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
+        let output = node.output()?.to_owned();
+        let (mut a, mut b) = (self.number(node, 0)?, self.number(node, 1)?);
+        if node.int("transA", 0) != 0 {
+            a = self.transpose(node, a, &[1, 0], &format!("{output}_a"));
+        }
+        if node.int("transB", 0) != 0 {
+            b = self.transpose(node, b, &[1, 0], &format!("{output}_b"));
+        }
+        let mut y = self.product(node, a, b)?;
+        if node.float("alpha", 1.0) != 1.0 {
+            y = self.with(node, Binary::Mul, y, node.float("alpha", 1.0))?;
+        }
+        let beta = node.float("beta", 1.0);
+        if node.input(2).is_some() && beta != 0.0 {
+            let mut c = self.number(node, 2)?;
+            if beta != 1.0 {
+                c = match self.constant_source(c) {
+                    Some(_) => self.scaled(node, c, beta, "beta")?,
+                    None => self.with(node, Binary::Mul, c, beta)?,
+                };
+            }
+            y = self.combine(node, Binary::Add, y, c)?;
+        }
+        Ok(y)
+    }
+
     pub(super) fn gemm(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
         let mut x = self.float(node, 0)?;
         let w = self.float(node, 1)?;
@@ -80,6 +159,17 @@ impl Importer<'_> {
                 self.shape(x),
                 self.shape(w)
             )));
+        }
+        let scaled = |i: usize, factor| {
+            let of = node.input(i).is_some() && factor != 1.0;
+            of.then_some(i)
+        };
+        let computed = c.is_some_and(|c| self.constant_source(c).is_none());
+        if self.constant_source(w).is_none()
+            || self.is_constant(x)
+            || (computed && scaled(2, beta).is_some())
+        {
+            return self.general_gemm(node);
         }
         if node.int("transA", 0) != 0 {
             x = self.transpose(node, x, &[1, 0], &format!("{output}_a"));

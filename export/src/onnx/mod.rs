@@ -9,13 +9,19 @@ mod check;
 mod elementwise;
 mod error;
 mod facts;
+mod functions;
 mod import;
+mod indices;
 mod linear;
 mod lookup;
 mod movement;
+mod normalization;
 mod quantization;
+mod recurrent;
+mod resize;
 mod signed;
 mod slice;
+mod steps;
 mod tensor;
 #[cfg(test)]
 mod testing;
@@ -24,6 +30,7 @@ mod tests;
 mod window;
 pub mod write;
 
+pub use check::operators;
 pub use error::OnnxError;
 pub(crate) use facts::to_data as tensor_data;
 
@@ -40,6 +47,8 @@ const MAX_FILE_BYTES: u64 = 2 << 30;
 pub struct LoadOptions {
     /// Shapes of inputs by name; they override the file's. An unknown leading dimension (the batch) needs none: it is 1.
     pub input_shapes: Vec<(String, Vec<usize>)>,
+    /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
+    pub states: Vec<(String, String)>,
 }
 
 /// Reads an ONNX file.
@@ -68,6 +77,7 @@ pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
 pub fn load_model(proto: &ModelProto, options: &LoadOptions) -> Result<Graph, OnnxError> {
     let opset = check::check(proto)?;
     let mut graph = import::import(proto, opset, options)?;
+    graph.states.clone_from(&options.states);
     signed::make_activations_signed(&mut graph);
     Ok(graph)
 }

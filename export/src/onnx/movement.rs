@@ -278,9 +278,6 @@ impl Importer<'_> {
 
     pub(super) fn pad(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
         let mode = node.string("mode", "constant");
-        if mode != "constant" {
-            return Err(node.unsupported("mode", mode, "pad with a constant instead"));
-        }
         let x = self.operand(node, 0)?;
         let old = self.shape(x);
         let from_attributes = self.opset < 11;
@@ -312,13 +309,30 @@ impl Importer<'_> {
         if pads.len() != 2 * axes.len() {
             return Err(node.invalid(format!("{} pads for {} axes", pads.len(), axes.len())));
         }
-        if pads.iter().any(|&p| p < 0) {
-            return Err(node.unsupported(
-                "pads",
-                format!("{pads:?}"),
-                "negative pads crop; use a smaller input",
-            ));
+        if mode != "constant" {
+            let each = axes.iter().enumerate();
+            let each: Vec<_> = each
+                .map(|(i, &axis)| (axis, pads[i], pads[i + axes.len()]))
+                .collect();
+            return self.pad_by_indices(node, x, &mode, &each);
         }
+        // Negative pads crop.
+        let mut x = x;
+        let mut old = old;
+        let mut pads = pads;
+        for (i, &axis) in axes.iter().enumerate() {
+            let [before, after] = [i, i + axes.len()].map(|i| (-pads[i]).max(0) as usize);
+            if before + after > 0 {
+                let range = before..old[axis].saturating_sub(after);
+                if range.is_empty() {
+                    return Err(node.invalid("its pads leave nothing"));
+                }
+                old[axis] = range.len();
+                let name = format!("{}_cropped", node.output()?);
+                x = self.part(&name, x, axis, range, &name);
+            }
+        }
+        pads.iter_mut().for_each(|p| *p = (*p).max(0));
         let pads = node.checked_sizes("pads", &pads)?;
         let (mut before, mut after) = (vec![0; old.len()], vec![0; old.len()]);
         for (i, &axis) in axes.iter().enumerate() {
@@ -343,9 +357,15 @@ impl Importer<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<ValueId, OnnxError> {
-        let inputs: Vec<ValueId> = (0..node.proto.input.len())
+        let mut inputs: Vec<ValueId> = (0..node.proto.input.len())
             .map(|i| self.operand(node, i))
             .collect::<Result<_, _>>()?;
+        if inputs.iter().any(|&id| self.graph[id].dtype == DType::F32) {
+            // Integers that are computed are floats here; those that are constant become some.
+            for (i, id) in inputs.iter_mut().enumerate() {
+                *id = self.number(node, i)?;
+            }
+        }
         let &first = inputs
             .first()
             .ok_or_else(|| node.invalid("it has no inputs"))?;

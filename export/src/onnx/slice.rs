@@ -27,7 +27,7 @@ fn part_of(data: &Data, shape: &[usize], axis: usize, range: &Range<usize>) -> D
 
 impl Importer<'_> {
     /// `range` of one axis of `x`.
-    fn part(
+    pub(super) fn part(
         &mut self,
         name: &str,
         x: ValueId,
@@ -75,13 +75,6 @@ impl Importer<'_> {
         let ends = optional("ends", 2)?.ok_or_else(|| missing("ends"))?;
         let axes = optional("axes", 3)?;
         let steps = optional("steps", 4)?;
-        if let Some(steps) = steps.filter(|s| s.iter().any(|&s| s != 1)) {
-            return Err(node.unsupported(
-                "steps",
-                format!("{steps:?}"),
-                "only steps of 1 are supported; use a convolution or pooling with a stride",
-            ));
-        }
         let axes = match axes {
             Some(axes) => axes,
             None => (0..starts.len() as i64).collect(),
@@ -93,6 +86,17 @@ impl Importer<'_> {
                 ends.len(),
                 axes.len()
             )));
+        }
+        if let Some(steps) = steps.filter(|s| s.iter().any(|&s| s != 1)) {
+            if steps.len() != axes.len() {
+                return Err(node.invalid(format!("{} steps of {} axes", steps.len(), axes.len())));
+            }
+            let mut parts = Vec::new();
+            for (i, &axis) in axes.iter().enumerate() {
+                let axis = node.axis(axis, shape.len(), false)?;
+                parts.push((axis, starts[i], ends[i], steps[i]));
+            }
+            return self.slice_with_steps(node, x, &parts);
         }
         let mut ranges = Vec::new();
         for ((&axis, &start), &end) in axes.iter().zip(&starts).zip(&ends) {

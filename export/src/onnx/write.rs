@@ -4,11 +4,11 @@
 //! values are written out in full as `DequantizeLinear → op → QuantizeLinear` (QDQ): the file says literally what the
 //! integer form means.
 
+mod general;
+
 use crate::compress::formats::{Coded, WeightFormat, recognise};
 use crate::files::{FileError, write_atomic};
-use crate::graph::{
-    Binary, Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window,
-};
+use crate::graph::{Clamp, DType, Data, Graph, Node, Op, Pool, Unary, Value, ValueId, Window};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
@@ -336,13 +336,11 @@ impl<'g> Writer<'g> {
             }
             Op::FullyConnected { .. } => ("Gemm", vec![int("transB", 1)]),
             Op::Binary { op, .. } => {
-                let op = match op {
-                    Binary::Add => "Add",
-                    Binary::Sub => "Sub",
-                    Binary::Mul => "Mul",
-                    Binary::Div => "Div",
-                };
-                (op, Vec::new())
+                let (name, truth) = general::binary_name(*op);
+                if truth {
+                    return self.truth(name, node, inputs, output);
+                }
+                (name, Vec::new())
             }
             Op::Pool { pool, window } => self.pool(*pool, window, node.inputs[0]),
             Op::Unary(unary) => match *unary {
@@ -357,6 +355,7 @@ impl<'g> Writer<'g> {
                     vec![float("alpha", alpha), float("beta", beta)],
                 ),
                 Unary::HardSwish => ("HardSwish", Vec::new()),
+                _ => (crate::passes::op_name(&node.op), Vec::new()),
             },
             Op::Softmax { axis } => ("Softmax", vec![int("axis", *axis)]),
             Op::Reshape => {
@@ -402,6 +401,16 @@ impl<'g> Writer<'g> {
                 ("Slice", Vec::new())
             }
             Op::BatchNorm { epsilon } => ("BatchNormalization", vec![float("epsilon", *epsilon)]),
+            Op::Select
+            | Op::Strided { .. }
+            | Op::Pick { .. }
+            | Op::Gather { .. }
+            | Op::Resample { .. }
+            | Op::Reduce { .. }
+            | Op::MatMul
+            | Op::Recurrent { .. }
+            | Op::Load
+            | Op::Convert => return self.general(node, inputs, output),
             // Written by `node`.
             Op::Quantize | Op::Dequantize | Op::Requantize => return,
         };

@@ -16,6 +16,12 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         Op::Conv2d { .. } | Op::FullyConnected { .. } => {
             size(node.output) * per_output(node.inputs[1])
         }
+        Op::MatMul => size(node.output) * graph[node.inputs[0]].shape[2] as u64,
+        Op::Recurrent { .. } => {
+            let shape = &graph[node.inputs[0]].shape;
+            shape[..2].iter().map(|&d| d as u64).product::<u64>() * size(node.inputs[1])
+        }
+        Op::Resample { taps, .. } => size(node.output) * taps as u64,
         _ => 0,
     }
 }
@@ -29,7 +35,11 @@ pub fn total_macs(graph: &Graph) -> u64 {
 /// tensors. Dequantised constants count as themselves; scalars of element-wise operators do not count.
 fn trained(graph: &Graph, node: &Node) -> Vec<ValueId> {
     let operands = match node.op {
-        Op::Conv2d { .. } | Op::FullyConnected { .. } | Op::BatchNorm { .. } => &node.inputs[1..],
+        Op::Conv2d { .. }
+        | Op::FullyConnected { .. }
+        | Op::BatchNorm { .. }
+        | Op::Recurrent { .. } => &node.inputs[1..],
+        Op::Gather { .. } | Op::MatMul => &node.inputs[..],
         Op::Binary { .. } => &node.inputs[..],
         _ => &[],
     };

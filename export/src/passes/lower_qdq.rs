@@ -240,9 +240,9 @@ fn lower(graph: &mut Graph, i: usize, rounded: &mut Vec<Warning>) -> Result<bool
     let lowered = match node.op {
         Op::Conv2d { .. } | Op::FullyConnected { .. } => layer(graph, &node, rounded)?,
         Op::Binary {
-            op: Binary::Div, ..
-        } => return Err("integer division is not supported".into()),
-        Op::Binary { .. } => activations(graph, &node, true)?,
+            op: Binary::Add | Binary::Sub | Binary::Mul,
+            ..
+        } => activations(graph, &node, true)?,
         Op::Pool { .. } | Op::Unary(_) | Op::Softmax { .. } => activations(graph, &node, false)?,
         Op::Pad { .. }
         | Op::Concat { .. }

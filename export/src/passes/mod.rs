@@ -57,7 +57,7 @@ pub fn prepare(graph: &mut Graph) -> Vec<Warning> {
 
 /// The operator's name, as ONNX has it where ONNX has it.
 pub fn op_name(op: &Op) -> &'static str {
-    use crate::graph::{Binary, Pool, Unary};
+    use crate::graph::{Binary, Cell, Pool, Reduction, Unary};
     match op {
         Op::Conv2d { .. } => "Conv",
         Op::FullyConnected { .. } => "FullyConnected",
@@ -73,6 +73,14 @@ pub fn op_name(op: &Op) -> &'static str {
         Op::Binary {
             op: Binary::Div, ..
         } => "Div",
+        Op::Binary { op, .. } => match op {
+            Binary::Min => "Min",
+            Binary::Max => "Max",
+            Binary::Pow => "Pow",
+            Binary::Equal => "Equal",
+            Binary::Less => "Less",
+            _ => "LessOrEqual",
+        },
         Op::Pool {
             pool: Pool::Max, ..
         } => "MaxPool",
@@ -86,6 +94,37 @@ pub fn op_name(op: &Op) -> &'static str {
         Op::Unary(Unary::LeakyRelu { .. }) => "LeakyRelu",
         Op::Unary(Unary::HardSigmoid { .. }) => "HardSigmoid",
         Op::Unary(Unary::HardSwish) => "HardSwish",
+        Op::Unary(Unary::Sqrt) => "Sqrt",
+        Op::Unary(Unary::Exp) => "Exp",
+        Op::Unary(Unary::Log) => "Log",
+        Op::Unary(Unary::Abs) => "Abs",
+        Op::Unary(Unary::Erf) => "Erf",
+        Op::Unary(Unary::Floor) => "Floor",
+        Op::Unary(Unary::Ceil) => "Ceil",
+        Op::Unary(Unary::Round) => "Round",
+        Op::Unary(Unary::Sign) => "Sign",
+        Op::Unary(Unary::Sin) => "Sin",
+        Op::Unary(Unary::Cos) => "Cos",
+        Op::Select => "Where",
+        Op::Strided { .. } => "Strided",
+        Op::Pick { .. } | Op::Gather { .. } => "Gather",
+        Op::Resample { .. } => "Resize",
+        Op::Reduce { reduction, .. } => match reduction {
+            Reduction::Sum => "ReduceSum",
+            Reduction::Product => "ReduceProd",
+            Reduction::Min => "ReduceMin",
+            Reduction::Max => "ReduceMax",
+            Reduction::ArgMin => "ArgMin",
+            Reduction::ArgMax => "ArgMax",
+        },
+        Op::MatMul => "MatMul",
+        Op::Recurrent { cell, .. } => match cell {
+            Cell::Lstm => "LSTM",
+            Cell::Gru => "GRU",
+            Cell::Plain => "RNN",
+        },
+        Op::Load => "Load",
+        Op::Convert => "Cast",
         Op::Softmax { .. } => "Softmax",
         Op::Reshape => "Reshape",
         Op::Transpose { .. } => "Transpose",

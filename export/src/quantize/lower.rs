@@ -73,6 +73,7 @@ pub fn quantize(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Gra
         widened: widened(graph),
         out: Graph {
             name: graph.name.clone(),
+            states: graph.states.clone(),
             ..Graph::default()
         },
         names: graph.values.iter().map(|v| v.name.clone()).collect(),
@@ -118,6 +119,31 @@ pub(super) fn check(graph: &Graph) -> Result<(), QuantizeError> {
                 return Err(unsupported(
                     "Div has no int8 form; if the divisor is constant, multiply by its reciprocal instead",
                 ));
+            }
+            Op::Binary {
+                op:
+                    Binary::Min
+                    | Binary::Max
+                    | Binary::Pow
+                    | Binary::Equal
+                    | Binary::Less
+                    | Binary::LessOrEqual,
+                ..
+            }
+            | Op::Select
+            | Op::Strided { .. }
+            | Op::Pick { .. }
+            | Op::Gather { .. }
+            | Op::Resample { .. }
+            | Op::Reduce { .. }
+            | Op::MatMul
+            | Op::Recurrent { .. }
+            | Op::Load
+            | Op::Convert => {
+                return Err(unsupported(&format!(
+                    "{} has no int8 form; compile the float model",
+                    crate::passes::op_name(&node.op)
+                )));
             }
             Op::Conv2d { .. } | Op::FullyConnected { .. }
                 if node.inputs[1..].iter().any(|&id| graph[id].data.is_none()) =>

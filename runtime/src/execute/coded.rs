@@ -21,7 +21,7 @@ use stored::{Codebook, EntropyCoded, Stored};
 use zerocopy::IntoBytes;
 
 /// Runs a layer with a codebook.
-pub(super) fn codebook<const OPS: u64>(
+pub(super) fn codebook<const OPS: u128>(
     step: &Step<'_>,
     data: &[u8],
     arena: &mut [u8],
@@ -45,7 +45,7 @@ pub(super) fn codebook<const OPS: u64>(
 }
 
 /// Runs a layer with entropy-coded weights. The match arms of layers outside `OPS` vanish, as in [`super::execute`].
-pub(super) fn entropy_coded<const OPS: u64>(
+pub(super) fn entropy_coded<const OPS: u128>(
     step: &Step<'_>,
     data: &[u8],
     arena: &mut [u8],

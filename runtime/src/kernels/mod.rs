@@ -9,9 +9,11 @@ mod conv;
 #[cfg(kinglet_dsp)]
 mod dsp;
 mod elementwise;
+mod functions;
 mod gather;
 pub mod helium;
 mod io;
+mod matmul;
 mod movement;
 #[cfg(kinglet_mve)]
 mod mve;
@@ -20,10 +22,13 @@ pub mod patch;
 pub mod planes;
 mod pool;
 pub mod quad;
+mod recurrent;
+mod reduce;
 #[cfg(kinglet_rv32m)]
 mod riscv;
 mod runs;
 pub mod scratch;
+mod select;
 mod softmax;
 pub mod sparse;
 pub mod split;
@@ -40,15 +45,20 @@ pub use elementwise::{
     add_i8, binary_f32, clamp, dequantize, lookup_i8, mul_i8, quantize, unary_f32,
 };
 pub use elementwise::{hard_sigmoid, hard_swish, leaky_relu, sigmoid};
+pub use functions::{maximum, minimum, sign, truth};
 #[cfg(not(kinglet_mve))]
 pub use helium::{conv_helium, dense_helium, depthwise_helium};
 pub use io::Io;
+pub use matmul::matmul_f32;
 pub use movement::{pad, place, take, transpose};
 #[cfg(kinglet_mve)]
 pub use mve::{conv_helium, dense_helium, depthwise_helium};
 #[cfg(not(any(kinglet_dsp, kinglet_armv7m)))]
 pub use planes::Portable as DepthwiseLanes;
 pub use pool::{Average, average_pool, average_pool_i8, max_pool};
+pub use recurrent::{Cell, Recurrent};
+pub use reduce::{index_of, reduce, resample};
+pub use select::{gather, pick, select_f32, strided};
 pub use softmax::{softmax_f32, softmax_i8};
 pub use sparse::{conv_sparse, dense_sparse};
 #[cfg(not(kinglet_dsp))]

@@ -91,7 +91,7 @@ fn copy<T: Copy>(x: &[T], y: &mut [T]) {
 }
 
 /// Steps a multi-index over `dims` in row-major order and keeps `start` at `Σ index·strides`.
-fn advance(
+pub(super) fn advance(
     index: &mut [usize; MAX_RANK - 1],
     dims: &[usize; MAX_RANK - 1],
     strides: &[usize; MAX_RANK - 1],

@@ -33,7 +33,7 @@ impl<'p> Step<'p> {
         Some((coding, layer))
     }
 
-    pub(super) fn coded_layer<const OPS: u64>(&self, limits: &Limits<'_>) -> Check {
+    pub(super) fn coded_layer<const OPS: u128>(&self, limits: &Limits<'_>) -> Check {
         use OpCode as O;
         let (coding, layer) = self.coded().ok_or(StepError::Size)?;
         if OPS & layer.code.bit() == 0 {

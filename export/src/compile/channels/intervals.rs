@@ -212,7 +212,7 @@ impl Analysis {
                     output.requantize((a - qa.zero_point) * (b - qb.zero_point), multiplier)
                 }))
             }
-            Binary::Div => None,
+            _ => None,
         }
     }
 

@@ -149,7 +149,7 @@ impl Slices {
             Op::Unary(_) | Op::Quantize | Op::Dequantize | Op::Requantize => {
                 self.alike(graph, x, y, |_| true);
             }
-            Op::Binary { .. } => {
+            Op::Binary { .. } | Op::Select => {
                 for &operand in &node.inputs {
                     self.broadcast(graph, operand, y);
                 }
@@ -183,7 +183,16 @@ impl Slices {
                 }
             }
             Op::Reshape => self.reshape(graph, x, y),
-            Op::BatchNorm { .. } => {
+            Op::BatchNorm { .. }
+            | Op::Strided { .. }
+            | Op::Pick { .. }
+            | Op::Gather { .. }
+            | Op::Resample { .. }
+            | Op::Reduce { .. }
+            | Op::MatMul
+            | Op::Recurrent { .. }
+            | Op::Load
+            | Op::Convert => {
                 for &id in node.inputs.iter().chain([&y]) {
                     self.pin(graph, id);
                 }

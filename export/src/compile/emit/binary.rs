@@ -40,12 +40,16 @@ impl Emitter<'_> {
                 (Binary::Sub, false) => OpCode::SubF32,
                 (Binary::Sub, true) => return self.subtract_from(node, operand, input, clamp),
                 (Binary::Div, false) => OpCode::DivF32,
-                (Binary::Div, true) => {
-                    return Err(self.facts.unsupported(
-                        node,
-                        "the dividend must have the result's shape; expand it first",
-                    ));
-                }
+                (Binary::Div, true) => OpCode::DivOfF32,
+                (Binary::Min, _) => OpCode::MinF32,
+                (Binary::Max, _) => OpCode::MaxF32,
+                (Binary::Pow, false) => OpCode::PowF32,
+                (Binary::Pow, true) => OpCode::PowOfF32,
+                (Binary::Equal, _) => OpCode::EqualF32,
+                (Binary::Less, false) => OpCode::LessF32,
+                (Binary::Less, true) => OpCode::GreaterF32,
+                (Binary::LessOrEqual, false) => OpCode::LessOrEqualF32,
+                (Binary::LessOrEqual, true) => OpCode::GreaterOrEqualF32,
             };
             let parameters = format::BinaryF32 {
                 b: operand,
@@ -86,9 +90,7 @@ impl Emitter<'_> {
                 };
                 self.push_from(node, input, OpCode::MulI8, &parameters, true)
             }
-            Binary::Div => Err(self
-                .facts
-                .unsupported(node, "int8 division; multiply by the reciprocal instead")),
+            _ => Err(self.facts.unsupported(node, "it has no int8 form")),
         }
     }
 
@@ -125,7 +127,12 @@ impl Emitter<'_> {
     }
 
     /// How the second operand of shape `b` meets a first operand of shape `whole`.
-    fn operand(&mut self, node: &Node, id: ValueId, whole: &[usize]) -> Result<format::Operand> {
+    pub(super) fn operand(
+        &mut self,
+        node: &Node,
+        id: ValueId,
+        whole: &[usize],
+    ) -> Result<format::Operand> {
         let value = self.facts.value(id);
         let mut shape = vec![1; whole.len().saturating_sub(value.shape.len())];
         shape.extend(&value.shape);

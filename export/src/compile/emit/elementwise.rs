@@ -58,6 +58,17 @@ impl Emitter<'_> {
             Unary::LeakyRelu { alpha } => (OpCode::LeakyReluF32, alpha, 0.0),
             Unary::HardSigmoid { alpha, beta } => (OpCode::HardSigmoidF32, alpha, beta),
             Unary::HardSwish => (OpCode::HardSwishF32, 0.0, 0.0),
+            Unary::Sqrt => (OpCode::SqrtF32, 0.0, 0.0),
+            Unary::Exp => (OpCode::ExpF32, 0.0, 0.0),
+            Unary::Log => (OpCode::LogF32, 0.0, 0.0),
+            Unary::Abs => (OpCode::AbsF32, 0.0, 0.0),
+            Unary::Erf => (OpCode::ErfF32, 0.0, 0.0),
+            Unary::Floor => (OpCode::FloorF32, 0.0, 0.0),
+            Unary::Ceil => (OpCode::CeilF32, 0.0, 0.0),
+            Unary::Round => (OpCode::RoundF32, 0.0, 0.0),
+            Unary::Sign => (OpCode::SignF32, 0.0, 0.0),
+            Unary::Sin => (OpCode::SinF32, 0.0, 0.0),
+            Unary::Cos => (OpCode::CosF32, 0.0, 0.0),
         };
         self.push(
             node,

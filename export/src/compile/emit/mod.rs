@@ -2,6 +2,7 @@
 
 mod binary;
 mod elementwise;
+mod general;
 mod layers;
 mod movement;
 
@@ -96,6 +97,9 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
             None => emitter.node(node)?,
         }
     }
+    for (input, output) in graph.carried() {
+        emitter.carry(input, output)?;
+    }
     for (ids, is_input) in [(&graph.inputs, true), (&graph.outputs, false)] {
         for &id in ids {
             emitter.border(id, is_input)?;
@@ -112,6 +116,25 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
 
 /// Inputs and outputs must be of types and ranks that a plan can describe.
 pub(super) fn check_border(graph: &Graph) -> Result<()> {
+    for (input, output) in &graph.states {
+        let found = graph
+            .carried()
+            .find(|&(i, o)| graph[i].name == *input && graph[o].name == *output);
+        let alike = |(i, o): (ValueId, ValueId)| {
+            (&graph[i].shape, graph[i].dtype, &graph[i].quantization)
+                == (&graph[o].shape, graph[o].dtype, &graph[o].quantization)
+        };
+        let reason = match found {
+            Some(pair) if alike(pair) => continue,
+            Some(_) => format!("as a state it must have the shape and type of output `{output}`"),
+            None => format!("no such pair of an input and an output `{output}` for a state"),
+        };
+        return Err(CompileError::Border {
+            which: "input",
+            name: input.clone(),
+            reason,
+        });
+    }
     for (ids, which) in [(&graph.inputs, "input"), (&graph.outputs, "output")] {
         for &id in ids {
             let value = &graph[id];
@@ -143,7 +166,8 @@ fn border_type(value: &Value) -> Option<format::DType> {
         DType::F32 => Some(format::DType::F32),
         DType::I8 => Some(format::DType::I8),
         DType::U8 => Some(format::DType::U8),
-        DType::I32 | DType::I64 => None,
+        DType::I32 => Some(format::DType::I32),
+        DType::I64 => None,
     }
 }
 
@@ -169,6 +193,21 @@ impl Emitter<'_> {
             } => self.pad(node, before, after, *value),
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Slice { axis, start } => self.slice(node, *axis, *start),
+            Op::Select => self.select(node),
+            Op::Strided { strides, offset } => self.strided(node, strides, *offset),
+            Op::Pick { axis, indices } => self.pick(node, *axis, indices),
+            Op::Gather { axis } => self.gather(node, *axis),
+            Op::Resample {
+                axis,
+                taps,
+                indices,
+                weights,
+            } => self.resample(node, *axis, *taps, (indices, weights)),
+            Op::Reduce { reduction, axes } => self.reduce(node, *reduction, axes),
+            Op::MatMul => self.matmul(node),
+            Op::Recurrent { cell, reverse } => self.recurrent(node, *cell, *reverse),
+            Op::Load => self.load(node),
+            Op::Convert => self.convert(node),
             Op::Quantize => {
                 let y = self.facts.affine(node, node.output)?;
                 self.facts.require(node, DType::I8, node.output)?;
@@ -288,7 +327,11 @@ impl Emitter<'_> {
             Some(q) if q.scales.len() == 1 => (q.scales[0], q.zero_point),
             _ => (0.0, 0),
         };
+        let graph = self.facts.graph;
+        let state = graph.carried().find(|&(input, _)| is_input && input == id);
+        let state = state.and_then(|(_, output)| graph.outputs.iter().position(|&o| o == output));
         let tensor = Tensor {
+            state: state.map_or(0, |index| index as u16 + 1),
             name: &value.name,
             dtype,
             shape: &value.shape,

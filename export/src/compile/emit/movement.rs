@@ -8,7 +8,7 @@ use kinglet::format::{self, MAX_RANK, OpCode};
 
 impl Emitter<'_> {
     /// Dimensions with leading ones, as records hold them.
-    fn dims(
+    pub(super) fn dims(
         &self,
         node: &Node,
         values: &[usize],

@@ -42,6 +42,18 @@ fn unary(unary: Unary, x: f64) -> f64 {
         }
         Unary::HardSigmoid { alpha, beta } => linear(alpha, beta),
         Unary::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Exp => x.exp(),
+        Unary::Log => x.ln(),
+        Unary::Abs => x.abs(),
+        Unary::Erf => libm::erf(x),
+        Unary::Floor => x.floor(),
+        Unary::Ceil => x.ceil(),
+        Unary::Round => x.round_ties_even(),
+        Unary::Sign if x == 0.0 => x,
+        Unary::Sign => x.signum(),
+        Unary::Sin => x.sin(),
+        Unary::Cos => x.cos(),
     }
 }
 
@@ -51,6 +63,12 @@ fn binary(op: Binary, a: f64, b: f64) -> f64 {
         Binary::Sub => a - b,
         Binary::Mul => a * b,
         Binary::Div => a / b,
+        Binary::Min => a.min(b),
+        Binary::Max => a.max(b),
+        Binary::Pow => a.powf(b),
+        Binary::Equal => f64::from(u8::from(a == b)),
+        Binary::Less => f64::from(u8::from(a < b)),
+        Binary::LessOrEqual => f64::from(u8::from(a <= b)),
     }
 }
 

@@ -185,6 +185,7 @@ impl Builder<'_> {
                 }
                 Box::new(BatchNorm::new(epsilon))
             }
+            &Op::Binary { op, .. } if !Binary::has_slopes(op) => return Err(self.untrained()),
             &Op::Binary { op, clamp } => {
                 let [a, b] = [0, 1].map(|i| self.binary_operand(node.inputs[i], to.len()));
                 let (a, b) = (a?, b?);
@@ -194,6 +195,7 @@ impl Builder<'_> {
                 Box::new(Binary::new(op, clamp, [a, b], &to))
             }
             &Op::Pool { pool, window } => Box::new(Pool::new(pool, window)),
+            &Op::Unary(function) if !Unary::has_slope(function) => return Err(self.untrained()),
             &Op::Unary(function) => Box::new(Unary(function)),
             &Op::Softmax { axis } => {
                 self.inner(axis)?;
@@ -226,6 +228,16 @@ impl Builder<'_> {
                 self.inner(axis)?;
                 Box::new(Movement::slice(&self.sample(x)?, axis, start, &to))
             }
+            Op::Select
+            | Op::Strided { .. }
+            | Op::Pick { .. }
+            | Op::Gather { .. }
+            | Op::Resample { .. }
+            | Op::Reduce { .. }
+            | Op::MatMul
+            | Op::Recurrent { .. }
+            | Op::Load
+            | Op::Convert => return Err(self.untrained()),
             Op::Quantize | Op::Dequantize | Op::Requantize => {
                 return Err(ProgramError::Quantized {
                     node: node.name.clone(),
@@ -233,6 +245,10 @@ impl Builder<'_> {
                 });
             }
         })
+    }
+
+    fn untrained(&self) -> ProgramError {
+        self.operand("it runs, but cannot be trained")
     }
 
     fn inner(&self, axis: usize) -> Result<(), ProgramError> {

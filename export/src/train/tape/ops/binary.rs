@@ -77,12 +77,24 @@ impl Binary {
     }
 }
 
+impl Binary {
+    /// Whether it can be trained.
+    pub(crate) fn has_slopes(function: Function) -> bool {
+        matches!(
+            function,
+            Function::Add | Function::Sub | Function::Mul | Function::Div
+        )
+    }
+}
+
 fn value<T: Real>(function: Function, a: T, b: T) -> T {
     match function {
         Function::Add => a + b,
         Function::Sub => a - b,
         Function::Mul => a * b,
         Function::Div => a / b,
+        // Not built: see `has_slopes`.
+        _ => a,
     }
 }
 
@@ -93,6 +105,7 @@ fn slopes<T: Real>(function: Function, a: T, b: T) -> [T; 2] {
         Function::Sub => [T::one(), -T::one()],
         Function::Mul => [b, a],
         Function::Div => [b.recip(), -a / (b * b)],
+        _ => [T::zero(), T::zero()],
     }
 }
 

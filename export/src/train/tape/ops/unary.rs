@@ -9,6 +9,21 @@ use crate::train::tensor::Real;
 /// The function of every element.
 pub(crate) struct Unary(pub(crate) Function);
 
+impl Unary {
+    /// Whether it can be trained.
+    pub(crate) fn has_slope(function: Function) -> bool {
+        matches!(
+            function,
+            Function::Clamp(_)
+                | Function::Sigmoid
+                | Function::Tanh
+                | Function::LeakyRelu { .. }
+                | Function::HardSigmoid { .. }
+                | Function::HardSwish
+        )
+    }
+}
+
 fn value<T: Real>(function: Function, x: T) -> T {
     let of = |v: f32| T::of(v.into());
     match function {
@@ -30,6 +45,8 @@ fn value<T: Real>(function: Function, x: T) -> T {
             (of(alpha) * x + of(beta)).max(T::zero()).min(T::one())
         }
         Function::HardSwish => x * (x / T::of(6.0) + T::of(0.5)).max(T::zero()).min(T::one()),
+        // Not built: see `has_slope`.
+        _ => x,
     }
 }
 
@@ -59,6 +76,7 @@ fn slope<T: Real>(function: Function, x: T, y: T) -> T {
                 x / three + T::of(0.5)
             }
         }
+        _ => T::zero(),
     }
 }
 
