@@ -71,16 +71,13 @@ impl Epilogue {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(super) fn new(layer: &Layer<'_>, results: &Results<'_, '_>) -> Epilogue {
-        let sum = match results.residual {
-            None => None,
-            Some(r) => Some(Sum {
-                factor: vdupq_n_s32(r.factor),
-                factor_b: vdupq_n_s32(r.factor_b),
-                offset: vdupq_n_s32(r.offset),
-                multiplier: vdupq_n_f32(r.multiplier),
-                bounds: Bounds::new(&r.output),
-            }),
-        };
+        let sum = results.residual.map(|r| Sum {
+            factor: vdupq_n_s32(r.factor),
+            factor_b: vdupq_n_s32(r.factor_b),
+            offset: vdupq_n_s32(r.offset),
+            multiplier: vdupq_n_f32(r.multiplier),
+            bounds: Bounds::new(&r.output),
+        });
         Epilogue {
             bounds: Bounds::new(&layer.output),
             sum,

@@ -90,18 +90,15 @@ impl Epilogue {
     #[target_feature(enable = "avx2")]
     pub(super) fn new(layer: &Layer<'_>, results: &Results<'_, '_>) -> Epilogue {
         let output = &layer.output;
-        let sum = match results.residual {
-            None => None,
-            Some(r) => Some(Sum {
-                least: _mm256_set1_epi32(output.min() - output.zero_point()),
-                zero_point: _mm256_set1_epi32(output.zero_point()),
-                factor: _mm256_set1_epi32(r.factor),
-                factor_b: _mm256_set1_epi32(r.factor_b),
-                offset: _mm256_set1_epi32(r.offset),
-                multiplier: _mm256_set1_ps(r.multiplier),
-                bounds: Bounds::new(&r.output),
-            }),
-        };
+        let sum = results.residual.map(|r| Sum {
+            least: _mm256_set1_epi32(output.min() - output.zero_point()),
+            zero_point: _mm256_set1_epi32(output.zero_point()),
+            factor: _mm256_set1_epi32(r.factor),
+            factor_b: _mm256_set1_epi32(r.factor_b),
+            offset: _mm256_set1_epi32(r.offset),
+            multiplier: _mm256_set1_ps(r.multiplier),
+            bounds: Bounds::new(&r.output),
+        });
         Epilogue {
             bounds: Bounds::new(output),
             sum,
