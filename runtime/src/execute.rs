@@ -2,6 +2,7 @@
 
 mod coded;
 mod general;
+mod octet;
 
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
@@ -106,6 +107,12 @@ pub(crate) fn execute<const OPS: u128>(
         }
         O::FullyConnectedI8Sparse if linked(O::FullyConnectedI8Sparse) => {
             dense_sparse(step, data, arena)
+        }
+        O::ConvI8Octet if linked(O::ConvI8Octet) => octet::conv(step, data, arena),
+        O::ConvAddI8Octet if linked(O::ConvAddI8Octet) => octet::conv_add(step, data, arena),
+        O::DepthwiseI8Octet if linked(O::DepthwiseI8Octet) => octet::depthwise(step, data, arena),
+        O::FullyConnectedI8Octet if linked(O::FullyConnectedI8Octet) => {
+            octet::dense(step, data, arena)
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),

@@ -876,6 +876,14 @@ op_codes! {
     BytesToF32 = 104, "uint8 to f32";
     /// [`Nothing`]: floats to unsigned bytes, towards zero, saturated.
     F32ToBytes = 105, "f32 to uint8";
+    /// As `ConvI8`, one group, weights in blocks of eight channels by four taps: see [`crate::kernels::octet`].
+    ConvI8Octet = 55, "conv2d int8, octet weights";
+    /// [`ConvAddI8`], weights as for `ConvI8Octet`.
+    ConvAddI8Octet = 56, "conv2d and add int8, octet weights";
+    /// As `FullyConnectedI8`, weights as for `ConvI8Octet`.
+    FullyConnectedI8Octet = 57, "fully connected int8, octet weights";
+    /// As `DepthwiseI8`, weights as [`crate::kernels::octet`] says.
+    DepthwiseI8Octet = 58, "depthwise int8, octet weights";
 }
 
 impl OpCode {

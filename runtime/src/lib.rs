@@ -28,6 +28,9 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
 mod arena;
 mod doc;
 pub mod element;

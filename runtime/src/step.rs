@@ -2,6 +2,7 @@
 
 mod coded;
 mod general;
+mod octet;
 mod sparse;
 
 use crate::error::StepError;
@@ -87,11 +88,11 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size().into()))
             }
-            O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium | O::ConvI8Wide => {
+            O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium | O::ConvI8Wide | O::ConvI8Octet => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| pixels(&p.window) * one_group(&p.window))
             }
-            O::DepthwiseI8Helium => {
+            O::DepthwiseI8Helium | O::DepthwiseI8Octet => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| {
                     let weights = conv_weights(&p.window, p.groups.get()).unwrap_or(0);
@@ -102,14 +103,16 @@ impl<'p> Step<'p> {
             | O::ConvAddI8Split
             | O::ConvAddI8Quad
             | O::ConvAddI8Helium
-            | O::ConvAddI8Wide => {
+            | O::ConvAddI8Wide
+            | O::ConvAddI8Octet => {
                 let p = self.parameters::<format::ConvAddI8>();
                 p.map(|p| pixels(&p.conv.window) * one_group(&p.conv.window))
             }
             O::FullyConnectedI8Split
             | O::FullyConnectedI8Quad
             | O::FullyConnectedI8Helium
-            | O::FullyConnectedI8Wide => {
+            | O::FullyConnectedI8Wide
+            | O::FullyConnectedI8Octet => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
                     p.shape
@@ -186,6 +189,13 @@ impl<'p> Step<'p> {
             let p = self.record::<format::ConvAddI8>()?;
             self.conv_i8(limits, &p.conv, true)?;
             int8(&p.residual.int8)
+        } else if self.is::<OPS>(&[
+            O::ConvI8Octet,
+            O::ConvAddI8Octet,
+            O::DepthwiseI8Octet,
+            O::FullyConnectedI8Octet,
+        ]) {
+            self.octet(limits)
         } else if self.is::<OPS>(&[O::ConvF32, O::DepthwiseF32]) {
             let p = self.record::<format::ConvF32>()?;
             self.operands(limits, 4, 4, Sharing::Nothing)?;
@@ -468,6 +478,7 @@ impl<'p> Step<'p> {
                 | OpCode::DepthwiseI8Planes
                 | OpCode::DepthwiseI8Small
                 | OpCode::DepthwiseI8Helium
+                | OpCode::DepthwiseI8Octet
                 | OpCode::DepthwiseI8W16
                 | OpCode::DepthwiseF32
         );

@@ -11,8 +11,9 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 13] = [
+const FIXTURES: [(&str, &[u8]); 14] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
+    ("int8 octet", include_bytes!("fixtures/int8_octet.kinglet")),
     (
         "int8 patches",
         include_bytes!("fixtures/int8_patches.kinglet"),
@@ -304,7 +305,7 @@ fn random_weights_and_tables_do_no_harm() {
             *byte = random.bits() as u8;
         }
     });
-    // Of the thirteen fixtures three have coded weights, which begin with the places of their codes, one has sparse ones, which
+    // Of the fourteen fixtures three have coded weights, which begin with the places of their codes, one has sparse ones, which
     // are counted, and one has indices.
     assert_eq!(
         (refused, too_large, ran),

@@ -19,9 +19,15 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 13] = [
+const FIXTURES: [Fixture; 14] = [
     (
         "int8.kinglet",
+        || everything(true),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
+    (
+        "int8_octet.kinglet",
         || everything(true),
         Target::Host,
         StoredWeights::Plain,
@@ -108,7 +114,10 @@ fn options(&(name, _, target, weights): &Fixture) -> CompileOptions {
     CompileOptions {
         strip: true,
         tiling: Tiling::Off,
-        kernels: Kernels::Packed,
+        kernels: match name {
+            "int8.kinglet" => Kernels::Plain,
+            _ => Kernels::Packed,
+        },
         target,
         keep_dead_channels: true,
         weights,

@@ -1,7 +1,7 @@
 //! A plan for any target runs on any machine with the same bytes: weights packed in every form, layers in place or not,
 //! residuals in the epilogue or not.
 
-use kinglet_export::compile::{CompileOptions, Compiled, Target, Tiling, compile};
+use kinglet_export::compile::{CompileOptions, Compiled, Kernels, Target, Tiling, compile};
 use kinglet_export::graph::{Graph, Op};
 use kinglet_tests::networks::{classifier, everything};
 use kinglet_tests::random::Random;
@@ -35,6 +35,21 @@ fn compiled(graph: &Graph, target: Target) -> Compiled {
 fn same_everywhere(name: &str, graph: &Graph, random: &mut Random) -> [usize; 3] {
     let host = compiled(graph, Target::Host);
     let mut seen = [0; 3];
+    let options = CompileOptions {
+        kernels: Kernels::Plain,
+        ..CompileOptions::default()
+    };
+    let plain = compile(graph, &options).unwrap();
+    for _ in 0..3 {
+        let inputs = sample(graph, random);
+        assert_eq!(
+            outputs(&host, &inputs),
+            outputs(&plain, &inputs),
+            "{name} with plain weights"
+        );
+    }
+    let octets = host.steps.iter().filter(|s| s.operator.contains("octet"));
+    seen[0] += octets.count();
     for target in TARGETS {
         let plan = compiled(graph, target);
         for _ in 0..3 {

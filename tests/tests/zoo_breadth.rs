@@ -147,7 +147,7 @@ fn check(entry: &Entry) {
         .run_all(rows.iter().map(Vec::as_slice), &mut ())
         .unwrap();
     for (index, file) in entry.outputs.iter().enumerate() {
-        let theirs = reals(&read_tensor(&folder.join(file)).unwrap().data);
+        let theirs = reals(&read_tensor(folder.join(file)).unwrap().data);
         let ours = results
             .iter()
             .flat_map(|outputs| reals(&decode(types[index], &outputs[index])));
@@ -202,7 +202,7 @@ fn the_voice_detector_carries_its_state() {
     let state = (0..2).map(|i| plan.input(i).unwrap()).find(|i| i.state > 0);
     assert_eq!(state.map(|s| (s.name, s.state)), Some(("state", 2)));
     // What the golden run began with is a file of one row.
-    let recorded = read_tensor(&folder.join("golden_input_state.npy")).unwrap();
+    let recorded = read_tensor(folder.join("golden_input_state.npy")).unwrap();
     let first = recorded.data.slice(0..256).unwrap();
     let start = tempfile::tempdir().unwrap();
     let start = start.path().join("state.npy");
@@ -224,7 +224,7 @@ fn the_voice_detector_carries_its_state() {
         .iter()
         .enumerate()
     {
-        let theirs = reals(&read_tensor(&folder.join(file)).unwrap().data);
+        let theirs = reals(&read_tensor(folder.join(file)).unwrap().data);
         let ours = results
             .iter()
             .flat_map(|outputs| reals(&decode(kinglet::format::DType::F32, &outputs[index])));

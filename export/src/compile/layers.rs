@@ -9,10 +9,11 @@ use super::residual::{self, Residuals};
 use super::storage::Needs;
 use super::tiling::Bands;
 use super::weights::{fold_zero_point, multipliers};
-use super::{CompileOptions, Kernels, Target};
+use super::{CompileOptions, Kernels, StoredWeights, Target};
 use crate::graph::{Clamp, DType, Data, Node, Op};
 use kinglet::format::{self, OpCode};
 use kinglet::kernels::Geometry;
+use kinglet::kernels::octet::{self, Runs};
 use kinglet::kernels::planes;
 use kinglet::kernels::scratch::{self, Form};
 use kinglet::requantize::Output;
@@ -48,15 +49,26 @@ impl Layers {
 }
 
 /// Whether node `t` has a kernel that adds a residual to its results.
-pub(super) fn can_add(facts: Facts<'_>, t: usize, target: Target) -> bool {
+pub(super) fn can_add(facts: Facts<'_>, t: usize, options: &CompileOptions) -> bool {
     let node = &facts.graph.nodes[t];
-    matches!(node.op, Op::Conv2d { groups: 1, .. }) && target.patches() && fits(facts, node)
+    matches!(node.op, Op::Conv2d { groups: 1, .. })
+        && match options.target.patches() {
+            true => fits(facts, node),
+            false => octets(options) && narrow(facts, node),
+        }
+}
+
+/// Whether layers have octet weights: those of the host, unless they are to be plain or coded.
+fn octets(options: &CompileOptions) -> bool {
+    options.target == Target::Host
+        && options.kernels != Kernels::Plain
+        && options.weights != StoredWeights::Coded
 }
 
 /// Chooses a kernel for every int8 layer of a channels-last graph.
 pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) -> Result<Layers> {
     let target = options.target;
-    let residuals = residual::find(facts.graph, bands, |t| can_add(facts, t, target));
+    let residuals = residual::find(facts.graph, bands, |t| can_add(facts, t, options));
     let mut layers = HashMap::new();
     for (t, node) in facts.graph.nodes.iter().enumerate() {
         if facts.value(node.output).dtype != DType::I8 {
@@ -67,6 +79,7 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
             node,
             target,
             kernels: options.kernels,
+            octets: octets(options),
         };
         let layer = match &node.op {
             Op::Conv2d {
@@ -108,6 +121,7 @@ pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Pa
         node,
         target: Target::Host,
         kernels: Kernels::Plain,
+        octets: false,
     };
     let shape = &facts.value(node.inputs[1]).shape;
     let weights = match shape.len() {
@@ -118,11 +132,21 @@ pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Pa
     Ok(Some(plain(weights, bias, multipliers)))
 }
 
+/// Whether the node's weights are bytes.
+fn narrow(facts: Facts<'_>, node: &Node) -> bool {
+    match &facts.value(node.inputs[1]).data {
+        Some(Data::I8(_)) => true,
+        Some(Data::I32(v)) => v.iter().all(|&w| i8::try_from(w).is_ok()),
+        _ => false,
+    }
+}
+
 struct Chooser<'g> {
     facts: Facts<'g>,
     node: &'g Node,
     target: Target,
     kernels: Kernels,
+    octets: bool,
 }
 
 /// Share of its instructions that a layer must save to run by another kernel than the target's own: that kernel's code has to
@@ -164,6 +188,23 @@ impl Chooser<'_> {
         let weights = transpose_data(&self.weights()?, shape, &packing);
         let (int8, bias, multipliers) = self.numbers(shape[0], clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
+        if let Some(g) = geometry.filter(|_| self.octets)
+            && let Some((code, constants, scratch)) =
+                self.octet_conv(&g, groups, adds, &weights, &bias, &multipliers)?
+        {
+            return Ok(Layer {
+                code,
+                int8,
+                constants,
+                needs: Needs {
+                    scratch,
+                    in_place: false,
+                },
+                geometry,
+                grouped: groups != 1,
+                coding: None,
+            });
+        }
         let patches = self.target.patches();
         let scratch_of = |form| geometry.as_ref().and_then(|g| scratch::conv(form, g, adds));
         if patches && groups == 1 {
@@ -241,6 +282,37 @@ impl Chooser<'_> {
         })
     }
 
+    /// Operator, constants and scratch of a convolution with octet weights; `weights` are those of one group, `[out][kh][kw][in]`.
+    fn octet_conv(
+        &self,
+        g: &Geometry,
+        groups: usize,
+        adds: bool,
+        weights: &[i16],
+        bias: &[i32],
+        multipliers: &[f32],
+    ) -> Result<Option<(OpCode, Packed, usize)>> {
+        let one = groups == 1;
+        let packed = if one {
+            Runs::of(g).and_then(|runs| packing::pack_octet(runs, weights, bias, multipliers))
+        } else if groups == g.input[2].get() && octet::is_depthwise(g) {
+            packing::pack_depthwise_octet(g, &self.weights()?, bias, multipliers)
+        } else {
+            None
+        };
+        let scratch = match one {
+            true => scratch::conv(Form::Octet, g, adds),
+            false => scratch::depthwise(Form::Octet, g),
+        };
+        let code = match one {
+            true => conv_code(Form::Octet, adds),
+            false => OpCode::DepthwiseI8Octet,
+        };
+        Ok(packed
+            .zip(scratch)
+            .map(|(packed, scratch)| (code, packed, scratch)))
+    }
+
     fn fully_connected(&self, clamp: Clamp) -> Result<Layer> {
         let [outputs, inputs] = self.facts.value(self.node.inputs[1]).shape[..] else {
             return Err(self
@@ -251,6 +323,7 @@ impl Chooser<'_> {
         let (int8, bias, multipliers) = self.numbers(outputs, clamp)?;
         let narrow = weights.iter().all(|&w| i8::try_from(w).is_ok());
         let form = match self.target.form() {
+            Form::Plain if self.octets && narrow => Form::Octet,
             Form::Plain => Form::Plain,
             _ if !narrow && self.kernels != Kernels::Plain => Form::Wide,
             form if narrow && self.own(dense_code(form, true), dense_code(Form::Plain, true)) => {
@@ -258,7 +331,10 @@ impl Chooser<'_> {
             }
             _ => Form::Plain,
         };
-        let mut packed = packing::pack(form, &weights, &bias, &multipliers);
+        let mut packed = match form {
+            Form::Octet => packing::pack_octet(Runs::row(inputs), &weights, &bias, &multipliers),
+            _ => packing::pack(form, &weights, &bias, &multipliers),
+        };
         let form = if packed.is_some() { form } else { Form::Plain };
         if let (Some(packed), Form::Split) = (&mut packed, form)
             && multipliers
@@ -363,6 +439,8 @@ fn conv_code(form: Form, adds: bool) -> OpCode {
         (Form::Sparse, true) => OpCode::ConvAddI8Sparse,
         (Form::Helium, false) => OpCode::ConvI8Helium,
         (Form::Helium, true) => OpCode::ConvAddI8Helium,
+        (Form::Octet, false) => OpCode::ConvI8Octet,
+        (Form::Octet, true) => OpCode::ConvAddI8Octet,
     }
 }
 
@@ -374,6 +452,7 @@ fn dense_code(form: Form, narrow: bool) -> OpCode {
         (Form::Helium, _) => OpCode::FullyConnectedI8Helium,
         (Form::Wide, _) => OpCode::FullyConnectedI8Wide,
         (Form::Sparse, _) => OpCode::FullyConnectedI8Sparse,
+        (Form::Octet, _) => OpCode::FullyConnectedI8Octet,
         (Form::Plain, true) => OpCode::FullyConnectedI8,
         (Form::Plain, false) => OpCode::FullyConnectedI8W16,
     }

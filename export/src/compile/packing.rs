@@ -1,7 +1,8 @@
 //! Weights of int8 layers in the order that a target's kernels read them.
 
-use kinglet::kernels::helium;
+use kinglet::kernels::octet::{self, Runs};
 use kinglet::kernels::scratch::Form;
+use kinglet::kernels::{Geometry, helium};
 
 /// An int8 layer's constants, ready for the data section.
 #[derive(Clone)]
@@ -42,8 +43,8 @@ pub(super) fn pack(
     let filled = |c: usize| bias.get(c).copied().unwrap_or(0);
     let factor = |c: usize| multipliers.get(c).copied().unwrap_or(1.0);
     match form {
-        // Their own modules pack these.
-        Form::Plain | Form::Sparse => None,
+        // Others pack these: see [`pack_octet`].
+        Form::Plain | Form::Sparse | Form::Octet => None,
         Form::Wide => {
             let mut packed = Vec::with_capacity(blocks * taps.next_multiple_of(4) * 4);
             for block in 0..blocks {
@@ -137,6 +138,86 @@ pub(super) fn pack(
                 multipliers: (0..blocks * 4).map(scaled).collect(),
             })
         }
+    }
+}
+
+/// Packs `weights` `[channels][runs of taps]` in octets; `None` when they do not fit bytes.
+pub(super) fn pack_octet(
+    runs: Runs,
+    weights: &[i16],
+    bias: &[i32],
+    multipliers: &[f32],
+) -> Option<Packed> {
+    let channels = bias.len();
+    let count = runs.count.iter().product::<usize>();
+    let mut packed = Vec::with_capacity(runs.layer_len(channels)?);
+    let unsigned = bias.iter().zip(weights.chunks(count * runs.taps));
+    let unsigned: Vec<i32> = unsigned
+        .map(|(bias, w)| bias.wrapping_sub(128 * w.iter().map(|&w| i32::from(w)).sum::<i32>()))
+        .collect();
+    for block in 0..channels.div_ceil(octet::CHANNELS) {
+        for run in 0..count {
+            for group in 0..runs.taps.div_ceil(octet::TAPS) {
+                for channel in (0..octet::CHANNELS).map(|c| block * octet::CHANNELS + c) {
+                    for tap in (0..octet::TAPS).map(|t| group * octet::TAPS + t) {
+                        let inside = channel < channels && tap < runs.taps;
+                        let at = (channel * count + run) * runs.taps + tap;
+                        let w = if inside { *weights.get(at)? } else { 0 };
+                        packed.push(i8::try_from(w).ok()?);
+                    }
+                }
+            }
+        }
+    }
+    let mut packed = octets(packed, bias, multipliers);
+    packed.bias.extend(unsigned);
+    packed.bias.resize(packed.multipliers.len() * 2, 0);
+    Some(packed)
+}
+
+/// Packs depthwise `weights` `[channels][height][width]` in octets; `None` when they do not fit bytes.
+pub(super) fn pack_depthwise_octet(
+    g: &Geometry,
+    weights: &[i16],
+    bias: &[i32],
+    multipliers: &[f32],
+) -> Option<Packed> {
+    let [height, width] = g.kernel.map(std::num::NonZeroUsize::get);
+    let channels = bias.len();
+    let mut packed = Vec::with_capacity(octet::depthwise_len(g)?);
+    for block in 0..channels.div_ceil(octet::CHANNELS) {
+        for odd in [0, 1] {
+            for pair in 0..octet::pairs(height) {
+                for column in 0..width {
+                    for channel in (0..octet::CHANNELS).map(|c| block * octet::CHANNELS + c) {
+                        for row in [2 * pair, 2 * pair + 1] {
+                            let row = row.checked_sub(odd).filter(|&row| row < height);
+                            let w = match row.filter(|_| channel < channels) {
+                                Some(row) => {
+                                    *weights.get((channel * height + row) * width + column)?
+                                }
+                                None => 0,
+                            };
+                            packed.push(i8::try_from(w).ok()?);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Some(octets(packed, bias, multipliers))
+}
+
+/// Packed weights with constants in whole blocks.
+fn octets(weights: Vec<i8>, bias: &[i32], multipliers: &[f32]) -> Packed {
+    let filled = bias.len().next_multiple_of(octet::CHANNELS);
+    let (mut bias, mut multipliers) = (bias.to_vec(), multipliers.to_vec());
+    bias.resize(filled, 0);
+    multipliers.resize(filled, 0.0);
+    Packed {
+        weights: Weights::I8(weights),
+        bias,
+        multipliers,
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn plan(
         arranged,
         needs: &untiled.layers.needs(),
         residuals: &untiled.layers.residuals,
-        can_add: &|t| layers::can_add(facts, t, options.target),
+        can_add: &|t| layers::can_add(facts, t, options),
     });
     let order: Vec<&Choice> = if limited {
         choices.iter().skip(1).collect()

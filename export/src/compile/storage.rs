@@ -268,7 +268,7 @@ fn pieces(life: &Life, all: &Range<usize>, offset: usize) -> Vec<Piece> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Clamp, Unary};
+    use crate::graph::{Binary, Clamp, Unary};
 
     /// A chain of unary operators over `[1, 8]`, then a binary one over the values numbered `operands`.
     fn graph(unaries: usize, operands: [usize; 2]) -> Graph {

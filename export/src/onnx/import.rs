@@ -74,12 +74,15 @@ pub(super) fn import(
     importer.finish(graph)
 }
 
+/// Name, shape and type of an input.
+type Input = (String, Vec<usize>, (DType, Kind));
+
 /// Inputs that are no initialisers, with fixed shapes.
 fn input_shapes(
     graph: &GraphProto,
     initializers: &HashMap<&str, &TensorProto>,
     options: &LoadOptions,
-) -> Result<Vec<(String, Vec<usize>, (DType, Kind))>, OnnxError> {
+) -> Result<Vec<Input>, OnnxError> {
     let real: Vec<&ValueInfoProto> = graph
         .input
         .iter()

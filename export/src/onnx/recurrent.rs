@@ -219,7 +219,7 @@ impl Importer<'_> {
             Cell::Lstm => &[5, 6],
             _ => &[5],
         };
-        let shape = vec![1, batch, hidden];
+        let shape = [1, batch, hidden];
         let zeroes = |this: &mut Self, states: usize| {
             let data = Data::F32(vec![0.0; states * batch * hidden]);
             this.add_constant(name, vec![states, batch, hidden], data, None)

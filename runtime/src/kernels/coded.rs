@@ -92,6 +92,7 @@ pub fn codes(form: Form, taps: usize, channels: usize) -> Option<usize> {
         Form::Helium => blocks.checked_mul(block(taps.checked_next_multiple_of(helium::TAPS)?)?),
         // Depends on the weights; never coded.
         Form::Sparse => None,
+        Form::Octet => None,
     }
 }
 

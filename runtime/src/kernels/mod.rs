@@ -17,6 +17,9 @@ mod matmul;
 mod movement;
 #[cfg(kinglet_mve)]
 mod mve;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+pub mod octet;
 pub(crate) mod parts;
 pub mod patch;
 pub mod planes;
@@ -37,6 +40,8 @@ mod testing;
 #[cfg(kinglet_armv7m)]
 mod thumb;
 pub mod wide;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use conv::{Arithmetic, Float, Int8, conv, dense, depthwise};
 #[cfg(kinglet_dsp)]

@@ -1,6 +1,6 @@
 //! How much working memory a step takes: the one definition for the compiler, which reserves it, and for the checks.
 
-use super::{Geometry, helium, sparse};
+use super::{Geometry, helium, octet, sparse};
 use crate::format::OpCode;
 use crate::requantize::fixed::Block;
 
@@ -19,6 +19,8 @@ pub enum Form {
     Wide,
     /// See [`super::sparse`].
     Sparse,
+    /// See [`super::octet`].
+    Octet,
 }
 
 impl Form {
@@ -34,6 +36,9 @@ impl Form {
             | O::DepthwiseI8Helium => Form::Helium,
             O::ConvI8Wide | O::ConvAddI8Wide | O::FullyConnectedI8Wide => Form::Wide,
             O::ConvI8Sparse | O::ConvAddI8Sparse | O::FullyConnectedI8Sparse => Form::Sparse,
+            O::ConvI8Octet | O::ConvAddI8Octet | O::FullyConnectedI8Octet | O::DepthwiseI8Octet => {
+                Form::Octet
+            }
             _ => Form::Plain,
         }
     }
@@ -64,6 +69,7 @@ pub fn conv(form: Form, g: &Geometry, adds: bool) -> Option<usize> {
         }
         Form::Helium => return helium::conv_scratch(g, adds),
         Form::Sparse => return sparse::conv_scratch(g),
+        Form::Octet => return octet::conv_scratch(g),
     };
     let results = if adds {
         g.output[2].get().checked_mul(2)?
@@ -101,13 +107,17 @@ pub(super) fn row_columns(g: &Geometry, pairs: usize) -> Option<usize> {
 pub fn depthwise(form: Form, g: &Geometry) -> Option<usize> {
     match form {
         Form::Helium => helium::depthwise_scratch(g),
+        Form::Octet => octet::depthwise_scratch(g),
         _ => super::planes::Planes::new(g)?.bytes(),
     }
 }
 
 /// Whether a depthwise convolution with scratch may write where it reads.
 pub fn depthwise_in_place(form: Form, g: &Geometry) -> bool {
-    form != Form::Helium || helium::depthwise_in_place(g)
+    match form {
+        Form::Helium => helium::depthwise_in_place(g),
+        form => form != Form::Octet,
+    }
 }
 
 /// Bytes for a fully connected layer with rows of `inputs` and `outputs` elements.
@@ -116,6 +126,7 @@ pub fn dense(form: Form, inputs: usize, outputs: usize) -> Option<usize> {
         // Rows are read in words.
         Form::Split if !inputs.is_multiple_of(4) => inputs.checked_next_multiple_of(4),
         Form::Helium => helium::dense_scratch(inputs, outputs),
+        Form::Octet => octet::dense_scratch(inputs),
         _ => Some(0),
     }
 }

@@ -58,6 +58,18 @@ impl Output {
         self.zero_point
     }
 
+    /// The lower bound.
+    #[inline(always)]
+    pub(crate) fn min(&self) -> i32 {
+        self.min
+    }
+
+    /// The upper bound before the zero point is added.
+    #[inline(always)]
+    pub(crate) fn high(&self) -> f32 {
+        self.high
+    }
+
     /// Whether the bounds are those of int8.
     #[inline(always)]
     pub fn saturates(&self) -> bool {

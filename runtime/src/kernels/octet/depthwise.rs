@@ -1,0 +1,162 @@
+//! Depthwise convolutions: rows interleaved by pairs, some channels at a time.
+
+use super::arm::{Arm, Layer, Results, Windows};
+use super::{
+    CHANNELS, MOST_CHANNELS, MOST_RUNS, Octet, columns, depthwise_block_len, depthwise_channels,
+    pairs,
+};
+use crate::kernels::Geometry;
+use crate::kernels::parts::{parts, parts_mut};
+use core::num::NonZeroUsize;
+use core::ops::Range;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// See [`super::depthwise_octet`].
+pub(super) fn depthwise<A: Arm>(
+    arm: A,
+    g: &Geometry,
+    layer: &Octet<'_>,
+    x: &[i8],
+    y: &mut [i8],
+    scratch: &mut [i8],
+) -> Option<()> {
+    let channels = g.input[2].get();
+    let together = NonZeroUsize::new(depthwise_channels(g)?)?;
+    let len = scratch.len() / 2;
+    let (ring, _) = <[i16]>::mut_from_prefix_with_elems(scratch.as_mut_bytes(), len).ok()?;
+    let out_image = g.output[0]
+        .checked_mul(g.output[1])?
+        .checked_mul(g.output[2])?;
+    let images = parts(x, NonZeroUsize::new(g.image_len())?);
+    for (x, y) in images.zip(parts_mut(y, out_image)).take(g.batch) {
+        for first in (0..channels).step_by(together.get()) {
+            let range = first..channels.min(first.checked_add(together.get())?);
+            some_channels(arm, g, layer, range, x, y, ring)?;
+        }
+    }
+    Some(())
+}
+
+/// The channels of `range`, the first of which begins a block.
+fn some_channels<A: Arm>(
+    arm: A,
+    g: &Geometry,
+    layer: &Octet<'_>,
+    range: Range<usize>,
+    x: &[i8],
+    y: &mut [i8],
+    ring: &mut [i16],
+) -> Option<()> {
+    let channels = g.input[2].get();
+    let count = range.len().checked_next_multiple_of(CHANNELS)?;
+    let pairs = NonZeroUsize::new(pairs(g.kernel[0].get()))?;
+    let row_len = columns(g)?.checked_mul(count)?.checked_mul(2)?;
+    let block_len = depthwise_block_len(g)?;
+    let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
+    // The next pair of rows that is not in the ring.
+    let mut next = 0;
+    for oy in 0..g.output[0].get() {
+        let top = oy.checked_mul(g.stride[0].get())?;
+        let first = top / 2;
+        next = first.max(next);
+        while next < first.checked_add(pairs.get())? {
+            let row = ring.get_mut((next % pairs).checked_mul(row_len)?..)?;
+            fill(
+                arm,
+                g,
+                layer.zero_point,
+                [next, count],
+                &range,
+                x,
+                row.get_mut(..row_len)?,
+            )?;
+            next = next.checked_add(1)?;
+        }
+        let width = g.kernel[1];
+        let mut runs = [0; MOST_RUNS];
+        let runs = runs.get_mut(..width.get().checked_mul(pairs.get())?)?;
+        for (i, begin) in runs.iter_mut().enumerate() {
+            let row = first.checked_add(i / width)? % pairs;
+            let column = (i % width).checked_mul(count)?.checked_mul(2)?;
+            *begin = row.checked_mul(row_len)?.checked_add(column)?;
+        }
+        let windows = Windows {
+            rows: &*ring,
+            runs,
+            len: count.checked_mul(2)?,
+            step: g.stride[1].get().checked_mul(count)?.checked_mul(2)?,
+            pixels: g.output[1].get(),
+        };
+        let first_block = range.start / CHANNELS;
+        let weights = layer.weights.get(first_block.checked_mul(block_len)?..)?;
+        let constants = Layer {
+            weights: weights.get((top % 2).checked_mul(block_len / 2)?..)?,
+            block: block_len,
+            bias: layer.bias.as_chunks().0.get(first_block..)?,
+            unsigned: &[],
+            multipliers: layer.multipliers.as_chunks().0.get(first_block..)?,
+            output: layer.output,
+        };
+        let mut results = Results {
+            y: out_rows.next()?.get_mut(range.start..)?,
+            step: channels,
+            channels: range.len(),
+            residual: None,
+        };
+        arm.depthwise(&windows, &constants, &mut results)?;
+    }
+    Some(())
+}
+
+/// Brings pair `pair` of rows, padding above counted, to working memory: `count` channels a column.
+fn fill<A: Arm>(
+    arm: A,
+    g: &Geometry,
+    zero_point: i8,
+    [pair, count]: [usize; 2],
+    range: &Range<usize>,
+    x: &[i8],
+    row: &mut [i16],
+) -> Option<()> {
+    let [_, in_w, channels] = g.input.map(NonZeroUsize::get);
+    let padding = i16::from(zero_point);
+    let column = count.checked_mul(2)?;
+    let before = g.pad[1].checked_mul(column)?.min(row.len());
+    let (before, rest) = row.split_at_mut_checked(before)?;
+    before.fill(padding);
+    let inside = in_w.min(rest.len().checked_div(column)?);
+    let (y, after) = rest.split_at_mut_checked(inside.checked_mul(column)?)?;
+    after.fill(padding);
+    let of = |below: usize| {
+        let row = pair.checked_mul(2)?.checked_add(below)?;
+        let row = row
+            .checked_sub(g.pad[0])
+            .filter(|&r| r < g.input[0].get())?;
+        x.get(row.checked_mul(in_w)?.checked_mul(channels)?..)?
+            .get(..in_w.checked_mul(channels)?)?
+            .get(range.start..)
+    };
+    let none = [zero_point; MOST_CHANNELS];
+    let len = range.len();
+    match [of(0), of(1)] {
+        [None, None] => {
+            y.fill(padding);
+            Some(())
+        }
+        // Channels side by side are one piece.
+        [Some(a), Some(b)] if len == channels && len == count => {
+            arm.interleave([a, b], y, 1, inside.checked_mul(len)?, [0, 0])
+        }
+        [Some(a), Some(b)] => arm.interleave([a, b], y, inside, len, [channels, count]),
+        [a, b] => {
+            for column in 0..inside {
+                let at = column.checked_mul(channels)?;
+                let [a, b] = [a, b].map(|row| row.map_or(Some(&none[..]), |row| row.get(at..)));
+                let rows = [a?, b?];
+                let y = y.get_mut(column.checked_mul(count)?.checked_mul(2)?..)?;
+                arm.interleave(rows, y, 1, len, [0, 0])?;
+            }
+            Some(())
+        }
+    }
+}
