@@ -1,5 +1,6 @@
 //! The `kinglet` command line: one file a subcommand.
 
+mod app;
 mod bench;
 mod boards;
 mod common;
