@@ -37,11 +37,11 @@ fn sound(class: usize, seconds: f64, random: &mut Random) -> Vec<i16> {
         .collect()
 }
 
-/// One second of each class, then two and a half in which a low tone turns into a high one.
+/// One second of each class, then a low tone that turns into a high one.
 fn sounds() -> Vec<Vec<u8>> {
     let mut random = Random::new(5);
     let mut recordings: Vec<_> = (0..4).map(|c| bytes(&sound(c, 1.0, &mut random))).collect();
-    let turn = [sound(0, 1.25, &mut random), sound(1, 1.25, &mut random)].concat();
+    let turn = [sound(0, 1.25, &mut random), sound(1, 2.5, &mut random)].concat();
     recordings.push(bytes(&turn));
     recordings
 }
@@ -65,8 +65,8 @@ fn every_tone_is_heard_and_a_turn_is_noticed() {
     let looks = sound_on_the_host();
     assert_eq!(
         looks.len(),
-        4 + 16,
-        "four clips, and 75 hops after the first second by fives"
+        4 + 28,
+        "four clips, and 137 hops after the first second by fives"
     );
     for (class, look) in looks[..4].iter().enumerate() {
         assert_eq!((look.recording, look.taken, best(look)), (class, 50, class));
@@ -83,7 +83,7 @@ fn every_tone_is_heard_and_a_turn_is_noticed() {
 fn keywords(board: &str) {
     let run = on_board(board, App::Keywords, &tones_model(), &sounds(), VIEW_AS_IS);
     assert_eq!(run.looks, sound_on_the_host());
-    assert_eq!((run.before.times, run.model.times), (4 * 50 + 125, 20));
+    assert_eq!((run.before.times, run.model.times), (4 * 50 + 187, 32));
 }
 
 /// Movements that the activity model has never seen: only that both machines see the same is known of them.

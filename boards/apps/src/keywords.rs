@@ -39,13 +39,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For MLPerf Tiny's model: ten looks a second, half a second of pause behind a word, and neither "silence" nor "unknown" is
-    /// a word.
+    /// For MLPerf Tiny's model: ten looks a second, a second of pause behind a word, which is how long it stays in the window, and
+    /// neither "silence" nor "unknown" is a word.
     pub const TINY: Settings = Settings {
         stride: 5,
         rule: Rule {
             threshold: 0.6,
-            pause: 5,
+            pause: 10,
             ignored: 1 << 10 | 1 << 11,
         },
         rounding: Rounding::TowardsZero,
