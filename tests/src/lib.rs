@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the model zoo, the command under test, and small networks made in code.
 
+pub mod apps;
 pub mod command;
 pub mod costs;
 pub mod device;

@@ -22,6 +22,15 @@ pub enum Failure {
     Tensor(usize),
     /// The stack grew out of the memory that is watched.
     StackUnbounded,
+    /// The model's input or output is not the application's.
+    #[cfg(feature = "apps")]
+    AnotherModel,
+    /// The sensor does not answer as its driver expects.
+    #[cfg(feature = "apps")]
+    Sensor,
+    /// A frame is cut off, larger than the memory for frames, or smaller than the model's input.
+    #[cfg(feature = "apps")]
+    Frame,
 }
 
 impl From<RunError> for Failure {

@@ -13,6 +13,9 @@
 //! There is no panic path: see the source of `panic.rs`.
 #![no_std]
 
+#[cfg(feature = "apps")]
+#[doc(hidden)]
+pub mod apps;
 mod arch;
 mod board;
 mod calibrate;
@@ -36,3 +39,6 @@ pub use register::Register;
 
 #[doc(hidden)]
 pub use kinglet;
+#[cfg(feature = "apps")]
+#[doc(hidden)]
+pub use kinglet_apps;

@@ -121,7 +121,7 @@ pub fn calibrate_board<B: Board>() -> ! {
 }
 
 /// Logs a failure and ends the emulator, with exit status 0 if there was none.
-fn finish(result: Result<(), Failure>) -> ! {
+pub(crate) fn finish(result: Result<(), Failure>) -> ! {
     match result {
         Ok(()) => host::exit(0),
         Err(failure) => {

@@ -1,7 +1,8 @@
 //! `kinglet emulate`.
 
+use super::app;
 use super::common::{self, ModelArgs, grouped};
-use crate::emulate::{self, Mode, Request};
+use crate::emulate::{self, App, Mode, Request};
 use crate::report::terminal_table;
 use crate::samples;
 use miette::{IntoDiagnostic, bail};
@@ -13,9 +14,9 @@ use std::path::PathBuf;
 /// Builds the board's firmware with the model linked in, runs every row of the input in QEMU, and reports flash, RAM,
 /// stack and executed instructions (model code only; not cycles).
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example: kinglet emulate model.onnx --board mps2-an386 --input in.npy --output out.npy"
-)]
+#[command(after_help = "Examples:
+  kinglet emulate model.onnx --board mps2-an386 --input in.npy --output out.npy
+  kinglet emulate kws.onnx --app keywords --input clip.wav")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -28,6 +29,13 @@ pub(super) struct Args {
     /// Where the output goes: a .npy file, or a folder when there are several outputs.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Run an application of boards/apps instead, on recordings: each --input is a .wav file (keywords), a .npy array
+    /// [measurements, 6] of counts (activity) or an image (images).
+    #[arg(long, value_enum, conflicts_with_all = ["output", "loaded"])]
+    app: Option<App>,
+    /// With --app images: what a byte stands for, b · FACTOR + OFFSET.
+    #[arg(long, value_name = "FACTOR,OFFSET", value_parser = parse_view, default_value = "1,0")]
+    pixels: (f32, f32),
     /// Load the plan at run time, as an update over the air does, instead of linking it in.
     #[arg(long)]
     loaded: bool,
@@ -36,7 +44,27 @@ pub(super) struct Args {
     json: bool,
 }
 
+fn parse_view(text: &str) -> Result<(f32, f32), String> {
+    let (factor, offset) = text.split_once(',').ok_or("expected FACTOR,OFFSET")?;
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f32>()
+            .map_err(|e| format!("{text}: {e}"))
+    };
+    Ok((number(factor)?, number(offset)?))
+}
+
 pub(super) fn run(args: Args) -> miette::Result<()> {
+    if let Some(kind) = args.app {
+        return app::run(
+            kind,
+            &args.model,
+            &args.board,
+            &args.input,
+            args.pixels,
+            args.json,
+        );
+    }
     let board = emulate::board(&args.board).into_diagnostic()?;
     let model = args.model.open(board.plan_target)?;
     let runner = model.runner().into_diagnostic()?;

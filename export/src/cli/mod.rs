@@ -1,6 +1,7 @@
 //! The `kinglet` command line: one file a subcommand.
 
 mod against;
+mod app;
 mod bench;
 mod boards;
 mod common;

@@ -43,6 +43,15 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     }
     // The runtime once more without optimisation: overflow checks and debug assertions are on there.
     cargo(&root, &["test", "--package", "kinglet"], &args.args)?;
+    // The applications are in the firmware's workspace, and run on this machine as well.
+    let apps = [
+        "test",
+        "--manifest-path",
+        "boards/apps/Cargo.toml",
+        "--target-dir",
+        "target/apps",
+    ];
+    cargo(&root, &apps, &args.args)?;
     let mut rest = args.args.clone();
     if with_zoo {
         rest.push("--include-ignored".into());

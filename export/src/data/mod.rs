@@ -16,7 +16,7 @@ mod error;
 mod folder;
 mod idx;
 mod npz;
-mod picture;
+pub(crate) mod picture;
 
 pub use error::DataError;
 

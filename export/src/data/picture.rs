@@ -6,13 +6,13 @@ use std::path::Path;
 
 /// A decoded image.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Picture {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub(crate) struct Picture {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// 1 (grey) or 3 (colour).
-    pub(super) channels: usize,
+    pub(crate) channels: usize,
     /// Row by row.
-    pub(super) pixels: Vec<u8>,
+    pub(crate) pixels: Vec<u8>,
 }
 
 /// Whether the file's name is that of an image that can be read.
@@ -30,7 +30,7 @@ pub(super) fn read_bytes(bytes: &[u8]) -> Result<Picture, String> {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Picture, DataError> {
+pub(crate) fn read(path: &Path) -> Result<Picture, DataError> {
     read_bytes(&super::read(path)?).map_err(|reason| DataError::Malformed {
         path: path.into(),
         reason: format!("not an image that can be read: {reason}"),

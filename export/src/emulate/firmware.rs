@@ -1,6 +1,6 @@
 //! Building a board's firmware in a child cargo.
 
-use super::{Board, EmulateError, file_error};
+use super::{App, Board, EmulateError, file_error};
 use crate::setup::Toolchain;
 use std::env;
 use std::fs::{self, File};
@@ -21,6 +21,8 @@ pub(super) enum Program {
     Loader,
     /// Counts loops of known length.
     Calibrate,
+    /// An application on recordings.
+    App(App),
 }
 
 impl Program {
@@ -29,6 +31,9 @@ impl Program {
             Program::Run => "run",
             Program::Loader => "loader",
             Program::Calibrate => "calibrate",
+            Program::App(App::Keywords) => "keywords",
+            Program::App(App::Activity) => "activity",
+            Program::App(App::Images) => "images",
         }
     }
 }
@@ -75,6 +80,9 @@ pub(super) fn build(
     cargo.arg("--target-dir").arg(&output);
     if build.steps {
         cargo.args(["--features", "steps"]);
+    }
+    if let Program::App(_) = build.program {
+        cargo.args(["--features", "apps"]);
     }
     match build.plan {
         Some(plan) => cargo.env("KINGLET_PLAN", keep_plan(plan, &output)?),

@@ -3,10 +3,12 @@
 //! Everything that is reported is measured: sizes come from the linked image, instructions from the emulator's virtual
 //! time (deterministic: the same plan and sample give the same number), the stack from its high-water mark.
 
+mod app;
 mod board;
 mod firmware;
 mod image;
 mod qemu;
+pub mod recording;
 mod report;
 
 use crate::host::AlignedBytes;
@@ -15,6 +17,7 @@ use kinglet::{Plan, PlanError};
 use std::io;
 use std::path::PathBuf;
 
+pub use app::{App, AppRequest, AppRun, Counts, Look, Pixels, emulate_app, frame};
 pub use board::{BOARDS, Board, DEFAULT_BOARD, Machine, board};
 
 /// What a run is for.

@@ -62,7 +62,8 @@ pub(super) fn words(folder: &Path) -> Result<Vec<u64>, EmulateError> {
     }
 }
 
-fn bytes(folder: &Path, name: &str) -> Result<Vec<u8>, EmulateError> {
+/// A file that the firmware wrote.
+pub(super) fn bytes(folder: &Path, name: &str) -> Result<Vec<u8>, EmulateError> {
     let path = folder.join(name);
     fs::read(&path).map_err(file_error("reading", path))
 }
