@@ -2,6 +2,7 @@
 
 use kinglet::OpCode;
 use kinglet_export::compile::coded::CodeName;
+use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileOptions, Compiled, Kernels, Target, Tiling, compile};
 use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::emulate::board;
@@ -33,6 +34,7 @@ fn compiled(graph: &Graph, target: Target, kernels: Kernels, tiling: Tiling) -> 
         target,
         kernels,
         tiling,
+        sparse: Sparse::Never,
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()

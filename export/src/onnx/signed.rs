@@ -26,10 +26,15 @@ fn twin(graph: &mut Graph, id: ValueId) -> ValueId {
     graph.add_value(value)
 }
 
-/// Rewrites every U8 value to I8, with a `Requantize` at unsigned inputs and outputs.
+/// Whether these are unsigned activations. Bytes without a scale are numbers or truth values.
+fn is_unsigned(value: &Value) -> bool {
+    value.dtype == DType::U8 && value.quantization.is_some()
+}
+
+/// Rewrites every unsigned activation to I8, with a `Requantize` at unsigned inputs and outputs.
 pub(super) fn make_activations_signed(graph: &mut Graph) {
     for id in graph.outputs.clone() {
-        if graph[id].dtype != DType::U8 || graph.inputs.contains(&id) {
+        if !is_unsigned(&graph[id]) || graph.inputs.contains(&id) {
             continue;
         }
         let signed = twin(graph, id);
@@ -52,7 +57,7 @@ pub(super) fn make_activations_signed(graph: &mut Graph) {
         });
     }
     for id in graph.inputs.clone() {
-        if graph[id].dtype != DType::U8 {
+        if !is_unsigned(&graph[id]) {
             continue;
         }
         let signed = twin(graph, id);
@@ -76,8 +81,7 @@ pub(super) fn make_activations_signed(graph: &mut Graph) {
     }
     let border: Vec<ValueId> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
     for (i, value) in graph.values.iter_mut().enumerate() {
-        if value.dtype != DType::U8 || border.contains(&ValueId(i)) || value.quantization.is_none()
-        {
+        if !is_unsigned(value) || border.contains(&ValueId(i)) {
             continue;
         }
         value.dtype = DType::I8;

@@ -19,8 +19,8 @@ use crate::requantize::Output;
 use core::num::NonZeroUsize;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Output pixels of a tile.
-pub const PIXELS: usize = 8;
+/// Output pixels of a tile: as many as have their sums in registers on small cores.
+pub const PIXELS: usize = 4;
 
 /// One tap of the pixels of a tile: pairs of 16-bit numbers, the first one low.
 type Column = [u32; PIXELS / 2];
@@ -106,13 +106,20 @@ pub fn conv_sparse(
                 let at = [row / g.output[0], row % g.output[0], ox];
                 gather(g, io.input(), at, zero_point, patch)?;
             }
-            for (column, (low, high)) in columns.iter_mut().zip(low.iter().zip(high.iter())) {
-                let low = i32::from(*low) as u32 & 0xffff;
-                *column.get_mut(pair)? = low | (i32::from(*high) as u32) << 16;
-            }
+            expand(columns, pair, low, high)?;
         }
         let y = io.output().get_mut(first.checked_mul(channels.get())?..)?;
         tile(columns, sparse, channels, output, y, residual)?;
+    }
+    Some(())
+}
+
+/// The taps of a pair of pixels into their place in every column.
+#[inline(never)]
+fn expand(columns: &mut [Column], pair: usize, low: &[i8], high: &[i8]) -> Option<()> {
+    for (column, (low, high)) in columns.iter_mut().zip(low.iter().zip(high)) {
+        let low = i32::from(*low) as u32 & 0xffff;
+        *column.get_mut(pair)? = low | (i32::from(*high) as u32) << 16;
     }
     Some(())
 }
@@ -142,21 +149,22 @@ fn tile(
     Some(())
 }
 
-/// One channel's sums over the taps of a tile's pixels.
-#[inline(always)]
+/// One channel's sums over the taps of a tile's pixels. Not inlined, so that the sums have the registers.
+#[inline(never)]
 fn sums(columns: &[Column], entries: &[i16], bias: i32) -> Option<[i32; PIXELS]> {
-    let mut sums = [bias; PIXELS];
+    // Each in a variable of its own: firmware that is built for size would keep an array in memory.
+    let [mut a, mut b, mut c, mut d] = [bias; PIXELS];
     let mut tap = 0usize;
     for entry in entries {
         let (weight, delta) = parse(*entry);
         tap = tap.wrapping_add(delta);
-        for (sums, pair) in sums.as_chunks_mut().0.iter_mut().zip(columns.get(tap)?) {
-            let [low, high]: &mut [i32; 2] = sums;
-            *low = low.wrapping_add(weight.wrapping_mul(i32::from(*pair as i16)));
-            *high = high.wrapping_add(weight.wrapping_mul(*pair as i32 >> 16));
-        }
+        let low = |pair: u32| weight.wrapping_mul(i32::from(pair as i16));
+        let high = |pair: u32| weight.wrapping_mul(pair as i32 >> 16);
+        let &[ab, cd] = columns.get(tap)?;
+        (a, b) = (a.wrapping_add(low(ab)), b.wrapping_add(high(ab)));
+        (c, d) = (c.wrapping_add(low(cd)), d.wrapping_add(high(cd)));
     }
-    Some(sums)
+    Some([a, b, c, d])
 }
 
 /// Fully connected layer over rows of `inputs` elements.
