@@ -187,7 +187,8 @@ pub(crate) fn execute<const OPS: u128>(
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
         O::Coded if linked(O::Coded) => coded::entropy_coded::<OPS>(step, data, arena),
         O::Codebook if linked(O::Codebook) => coded::codebook::<OPS>(step, data, arena),
-        _ => general::execute::<OPS>(step, data, arena),
+        _ if OPS & general::OPERATORS != 0 => general::execute::<OPS>(step, data, arena),
+        _ => None,
     }
 }
 

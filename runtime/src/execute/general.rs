@@ -7,8 +7,11 @@ use crate::kernels::{self, Cell, Recurrent, maximum, minimum, truth};
 use crate::step::Step;
 use zerocopy::little_endian::U32;
 
+/// Operators that are run here.
+pub(super) const OPERATORS: u128 = !0 << 64;
+
 /// Runs one step. The match arms of operators outside `OPS` vanish, and their kernels with them.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn execute<const OPS: u128>(
     step: &Step<'_>,
     data: &[u8],
