@@ -207,9 +207,14 @@ fn code(layer: OpCode, node: &Node) -> Option<OpCode> {
             | O::FullyConnectedI8W16,
             _,
         ) => None,
-        (O::ConvAddI8 | O::ConvAddI8Split | O::ConvAddI8Quad | O::ConvAddI8Helium, _) => {
-            Some(O::ConvAddI8Sparse)
-        }
+        (
+            O::ConvAddI8
+            | O::ConvAddI8Split
+            | O::ConvAddI8Quad
+            | O::ConvAddI8Helium
+            | O::ConvAddI8Octet,
+            _,
+        ) => Some(O::ConvAddI8Sparse),
         (_, Op::Conv2d { groups: 1, .. }) => Some(O::ConvI8Sparse),
         (_, Op::FullyConnected { .. }) => Some(O::FullyConnectedI8Sparse),
         _ => None,
