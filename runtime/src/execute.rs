@@ -384,6 +384,7 @@ fn conv_sparse(
     )
 }
 
+#[inline(never)]
 fn dense_sparse(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::FullyConnectedI8>()?;
     let (x, y) = parts(arena, step.input, step.output)?;

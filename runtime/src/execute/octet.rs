@@ -9,6 +9,7 @@ use crate::kernels::{Geometry, Io};
 use crate::requantize::Output;
 use crate::step::Step;
 
+#[inline(never)]
 pub(super) fn conv(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     run(
         step,
@@ -19,6 +20,7 @@ pub(super) fn conv(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()>
     )
 }
 
+#[inline(never)]
 pub(super) fn conv_add(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::ConvAddI8>()?;
     run(
@@ -43,6 +45,7 @@ fn run(
     conv_octet(&g, &layer, &mut io, scratch, residual.as_ref())
 }
 
+#[inline(never)]
 pub(super) fn depthwise(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::ConvI8>()?;
     let layer = layer(data, &p.int8, [p.weights, p.bias, p.multipliers])?;
@@ -50,6 +53,7 @@ pub(super) fn depthwise(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Optio
     depthwise_octet(&Geometry::new(&p.window)?, &layer, &mut io, scratch)
 }
 
+#[inline(never)]
 pub(super) fn dense(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::FullyConnectedI8>()?;
     let layer = layer(data, &p.int8, [p.weights, p.bias, p.multipliers])?;
