@@ -70,6 +70,17 @@ impl Data {
         }
     }
 
+    /// The elements as they are stored; integers beyond 2⁵³ are rounded.
+    pub fn reals(&self) -> Vec<f64> {
+        match self {
+            Data::F32(v) => v.iter().map(|&x| x.into()).collect(),
+            Data::I8(v) => v.iter().map(|&x| x.into()).collect(),
+            Data::U8(v) => v.iter().map(|&x| x.into()).collect(),
+            Data::I32(v) => v.iter().map(|&x| x.into()).collect(),
+            Data::I64(v) => v.iter().map(|&x| x as f64).collect(),
+        }
+    }
+
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

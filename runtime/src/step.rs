@@ -69,12 +69,6 @@ impl<'p> Step<'p> {
     /// Multiply-accumulates, padding counted: every weight is used once for each output pixel or row.
     pub(crate) fn macs(&self) -> u64 {
         use OpCode as O;
-        let pixels = |w: &Window| {
-            let [height, width, _] = w.output.map(|d| u64::from(d.get()));
-            u64::from(w.batch.get())
-                .wrapping_mul(height)
-                .wrapping_mul(width)
-        };
         let weights = |span: Span, size: u64| u64::from(span.len.get()) / size;
         // Packed weights are filled up; the multiplications that count are those of the true channels and taps.
         let one_group = |w: &Window| u64::from(conv_weights(w, 1).unwrap_or(0));
@@ -114,11 +108,7 @@ impl<'p> Step<'p> {
             | O::FullyConnectedI8Wide
             | O::FullyConnectedI8Octet => {
                 let p = self.parameters::<format::FullyConnectedI8>();
-                p.map(|p| {
-                    p.shape
-                        .iter()
-                        .fold(1, |n: u64, d| n.wrapping_mul(d.get().into()))
-                })
+                p.map(|p| macs_of(&p.shape))
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.parameters::<format::ConvF32>();
@@ -638,6 +628,12 @@ fn elements(span: Span, size: usize) -> u32 {
 fn product(dims: &[zerocopy::little_endian::U32]) -> Result<u32, StepError> {
     let n = dims.iter().try_fold(1u32, |n, d| n.checked_mul(d.get()));
     n.filter(|&n| n > 0).ok_or(StepError::Parameter)
+}
+
+/// Output pixels of all images.
+fn pixels(window: &Window) -> u64 {
+    let [height, width, _] = window.output;
+    macs_of(&[window.batch, height, width])
 }
 
 fn macs_of(dims: &[zerocopy::little_endian::U32]) -> u64 {

@@ -1,5 +1,6 @@
 //! The applications on this machine: the library that the boards run, over the same recordings.
 
+use crate::zoo;
 use kinglet::{DynSession, Plan};
 use kinglet_apps::activity::{self, Activity};
 use kinglet_apps::image::{self, Frame, Pixels, View};
@@ -191,4 +192,10 @@ pub fn on_board(
         run.flash_bytes
     );
     run
+}
+
+/// The class with the greatest score.
+pub fn best(look: &Look) -> usize {
+    let scores: Vec<f64> = look.scores.iter().map(|&s| s.into()).collect();
+    zoo::class(&scores)
 }

@@ -202,11 +202,8 @@ pub fn run_on_host(model: &Model, samples: &[Vec<u8>]) -> Vec<Vec<u8>> {
 /// They are of a type that no model puts out.
 pub fn reals(data: &Data) -> Vec<f64> {
     match data {
-        Data::F32(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::I8(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::U8(v) => v.iter().map(|&v| f64::from(v)).collect(),
-        Data::I32(v) => v.iter().map(|&v| f64::from(v)).collect(),
         Data::I64(_) => panic!("no output has 64-bit integers"),
+        other => other.reals(),
     }
 }
 

@@ -4,7 +4,7 @@
 use kinglet_apps::image::Pixels;
 use kinglet_export::compile::Target;
 use kinglet_export::emulate::{App, BOARDS, Look, frame};
-use kinglet_tests::apps::{self, Picture, bytes, file, on_board};
+use kinglet_tests::apps::{self, Picture, best, bytes, file, on_board};
 use kinglet_tests::random::Random;
 use kinglet_tests::zoo;
 use std::f64::consts::TAU;
@@ -44,16 +44,6 @@ fn sounds() -> Vec<Vec<u8>> {
     let turn = [sound(0, 1.25, &mut random), sound(1, 2.5, &mut random)].concat();
     recordings.push(bytes(&turn));
     recordings
-}
-
-fn best(look: &Look) -> usize {
-    zoo::class(
-        &look
-            .scores
-            .iter()
-            .map(|&s| f64::from(s))
-            .collect::<Vec<_>>(),
-    )
 }
 
 fn sound_on_the_host() -> Vec<Look> {

@@ -8,7 +8,7 @@ use kinglet_apps::mfcc::RATE;
 use kinglet_export::compile::Target;
 use kinglet_export::emulate::{App, DEFAULT_BOARD, Look, frame, recording};
 use kinglet_export::graph::Data;
-use kinglet_tests::apps::{self, Picture, bytes, file, numbers, on_board};
+use kinglet_tests::apps::{self, Picture, best, bytes, file, numbers, on_board};
 use kinglet_tests::command::script;
 use kinglet_tests::{zoo, zoo_claims};
 use ndarray::{Array1, Array2, Array4};
@@ -208,16 +208,6 @@ fn accuracy_of_keywords() {
         (device - pipeline).abs() <= 0.01 && device > 0.85,
         "{device}, {pipeline}"
     );
-}
-
-fn best(look: &Look) -> usize {
-    zoo::class(
-        &look
-            .scores
-            .iter()
-            .map(|&s| f64::from(s))
-            .collect::<Vec<_>>(),
-    )
 }
 
 /// "Yes" and "no" between noise. The model takes this "no" for "go", and its published features as well.

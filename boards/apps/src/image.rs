@@ -17,7 +17,7 @@ pub enum Pixels {
 
 impl Pixels {
     /// Bytes of a pixel.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Pixels::Grey8 => 1,
             Pixels::Rgb565 => 2,
@@ -149,7 +149,7 @@ impl View {
         let bytes = frame
             .width
             .checked_mul(frame.height)
-            .and_then(|count| count.checked_mul(frame.pixels.len()));
+            .and_then(|count| count.checked_mul(frame.pixels.size()));
         if bytes.is_none_or(|bytes| bytes == 0 || frame.bytes.len() < bytes) {
             return Err(FrameError::CutOff);
         }
@@ -189,11 +189,11 @@ impl View {
 impl Frame<'_> {
     /// Channel `channel` of `channels` of pixel `index`: 0 to 255.
     fn level(&self, index: usize, channel: usize, channels: usize) -> u32 {
-        let len = self.pixels.len();
+        let size = self.pixels.size();
         let bytes = self
             .bytes
-            .get(index * len..)
-            .and_then(|rest| rest.get(..len));
+            .get(index * size..)
+            .and_then(|rest| rest.get(..size));
         let colour = self.pixels.colour(bytes.unwrap_or(&[]));
         if channels == 1 {
             // Luma of ITU-R BT.601, in 256ths.

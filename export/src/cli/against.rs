@@ -2,7 +2,6 @@
 
 use super::common;
 use crate::files;
-use crate::graph::Data;
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
 use crate::rivals::{self, Comparison, Files, Measured, Rival};
@@ -44,7 +43,7 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
     let outputs = runner.run(sample, &mut ()).into_diagnostic()?;
     let first = outputs.first().zip(dtype);
     let output = first.map_or_else(Vec::new, |(bytes, dtype)| {
-        reals(&samples::decode(dtype, bytes))
+        samples::decode(dtype, bytes).reals()
     });
     let progress = common::spinner();
     let ours = || runner.run(sample, &mut ()).map(drop);
@@ -69,17 +68,6 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
         }
     }
     Ok(())
-}
-
-/// The elements as they are stored.
-fn reals(data: &Data) -> Vec<f64> {
-    match data {
-        Data::F32(v) => v.iter().map(|&x| x.into()).collect(),
-        Data::I8(v) => v.iter().map(|&x| x.into()).collect(),
-        Data::U8(v) => v.iter().map(|&x| x.into()).collect(),
-        Data::I32(v) => v.iter().map(|&x| x.into()).collect(),
-        Data::I64(v) => v.iter().map(|&x| x as f64).collect(),
-    }
 }
 
 /// The inputs of one inference as `.npy` files.

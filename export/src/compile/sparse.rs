@@ -75,9 +75,25 @@ pub(super) fn sparse(
         return Ok((planned, None));
     }
     let mut candidates = candidates(&planned, options)?;
-    let before = planned.placement.arena_len;
-    let more = (before as f64 * (1.0 + coded::ARENA_SHARE)) as usize;
-    let limit = options.arena_limit.map_or(more, |limit| limit.max(before));
+    // With none of them the plan is what it was.
+    if candidates.iter().any(|c| c.report.sparse) {
+        let limit = match options.sparse {
+            Sparse::Always => usize::MAX,
+            _ => coded::arena_limit(&planned, options),
+        };
+        apply_within(&mut planned, &mut candidates, limit);
+    }
+    let looked_at = |c: &Candidate| c.report.sparse || c.report.density <= 1.0 - ZEROS;
+    let layers: Vec<LayerReport> = candidates
+        .into_iter()
+        .filter(looked_at)
+        .map(|c| c.report)
+        .collect();
+    Ok((planned, (!layers.is_empty()).then_some(Report { layers })))
+}
+
+/// Makes the chosen layers sparse; while the arena is larger than `limit`, the one that takes most working memory is chosen no more.
+fn apply_within(planned: &mut Planned, candidates: &mut [Candidate], limit: usize) {
     let dense = std::mem::take(&mut planned.layers.layers);
     loop {
         planned.layers.layers = dense.clone();
@@ -89,7 +105,7 @@ pub(super) fn sparse(
             }
         }
         planned.place();
-        if options.sparse == Sparse::Always || planned.placement.arena_len <= limit {
+        if planned.placement.arena_len <= limit {
             break;
         }
         let chosen = candidates.iter_mut().filter(|c| c.report.sparse);
@@ -98,13 +114,6 @@ pub(super) fn sparse(
             None => break,
         }
     }
-    let looked_at = |c: &Candidate| c.report.sparse || c.report.density <= 1.0 - ZEROS;
-    let layers: Vec<LayerReport> = candidates
-        .into_iter()
-        .filter(looked_at)
-        .map(|c| c.report)
-        .collect();
-    Ok((planned, (!layers.is_empty()).then_some(Report { layers })))
 }
 
 fn apply(layer: &mut Layer, candidate: &Candidate) {
@@ -116,6 +125,47 @@ fn apply(layer: &mut Layer, candidate: &Candidate) {
     };
 }
 
+impl Candidate {
+    /// With the weights of `node`, which is not among its nodes yet; `None` where they have no sparse form.
+    fn new(facts: Facts<'_>, node: &Node, code: OpCode) -> Result<Option<Candidate>> {
+        let Some(plain) = layers::plain_constants(facts, node)? else {
+            return Ok(None);
+        };
+        let (Some(constants), Weights::I8(weights)) = (pack(&plain), &plain.weights) else {
+            return Ok(None);
+        };
+        let kept = weights.iter().filter(|w| **w != 0).count();
+        Ok(Some(Candidate {
+            nodes: Vec::new(),
+            code,
+            constants,
+            scratch: 0,
+            report: LayerReport {
+                node: node.name.clone(),
+                weights: weights.len() as u64,
+                density: kept as f64 / weights.len().max(1) as f64,
+                break_even: None,
+                dense_instructions: Some(0),
+                sparse_instructions: Some(0),
+                sparse: false,
+            },
+        }))
+    }
+
+    /// Adds node `t`, which takes so much working memory and costs.
+    fn add(&mut self, t: usize, scratch: usize, costs: &Costs) {
+        let report = &mut self.report;
+        if self.nodes.is_empty() {
+            report.break_even = costs.break_even;
+        }
+        self.nodes.push(t);
+        self.scratch = self.scratch.max(scratch);
+        let add = |a: &mut Option<u64>, b: Option<u64>| *a = a.zip(b).map(|(a, b)| a + b);
+        add(&mut report.dense_instructions, costs.dense);
+        add(&mut report.sparse_instructions, costs.sparse);
+    }
+}
+
 fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candidate>> {
     let graph = &planned.arranged.graph;
     let facts = Facts { graph };
@@ -124,59 +174,27 @@ fn candidates(planned: &Planned, options: &CompileOptions) -> Result<Vec<Candida
         let Some(layer) = planned.layers.layers.get(&t).filter(|l| !l.grouped) else {
             continue;
         };
-        let (Some(code), Some(plain)) = (
-            code(layer.code, node),
-            layers::plain_constants(facts, node)?,
-        ) else {
+        let Some(code) = code(layer.code, node) else {
             continue;
         };
         let weights = node.inputs[1];
-        let scratch = layer
-            .geometry
-            .as_ref()
-            .and_then(sparse::conv_scratch)
-            .unwrap_or(0);
-        let costs = costs(
-            &Work::of(graph, node),
-            options,
-            layer.code,
-            code,
-            entries_of(&plain),
-        );
-        let same = |(w, c): &&mut (_, Candidate)| *w == weights && c.code == code;
-        if let Some((_, candidate)) = found.iter_mut().find(same) {
-            candidate.nodes.push(t);
-            candidate.scratch = candidate.scratch.max(scratch);
-            let add = |a: &mut Option<u64>, b: Option<u64>| *a = a.zip(b).map(|(a, b)| a + b);
-            add(&mut candidate.report.dense_instructions, costs.dense);
-            add(&mut candidate.report.sparse_instructions, costs.sparse);
-            continue;
-        }
-        let Some(constants) = pack(&plain) else {
-            continue;
+        let same = |(w, c): &(_, Candidate)| *w == weights && c.code == code;
+        let index = match found.iter().position(same) {
+            Some(index) => index,
+            None => {
+                let Some(candidate) = Candidate::new(facts, node, code)? else {
+                    continue;
+                };
+                found.push((weights, candidate));
+                found.len() - 1
+            }
         };
-        let Weights::I8(all) = &plain.weights else {
-            continue;
-        };
-        let kept = all.iter().filter(|w| **w != 0).count();
-        found.push((
-            weights,
-            Candidate {
-                nodes: vec![t],
-                code,
-                constants,
-                scratch,
-                report: LayerReport {
-                    node: node.name.clone(),
-                    weights: all.len() as u64,
-                    density: kept as f64 / all.len().max(1) as f64,
-                    break_even: costs.break_even,
-                    dense_instructions: costs.dense,
-                    sparse_instructions: costs.sparse,
-                    sparse: false,
-                },
-            },
-        ));
+        let candidate = &mut found[index].1;
+        let scratch = layer.geometry.as_ref().and_then(sparse::conv_scratch);
+        let work = Work::of(graph, node);
+        let counts = [entry_count(&candidate.constants), candidate.report.weights];
+        let costs = costs(&work, options, layer.code, code, counts);
+        candidate.add(t, scratch.unwrap_or(0), &costs);
     }
     let mut candidates: Vec<Candidate> = found.into_iter().map(|(_, c)| c).collect();
     for Candidate { report, .. } in &mut candidates {
@@ -233,10 +251,10 @@ fn costs(
     options: &CompileOptions,
     dense: OpCode,
     sparse: OpCode,
-    entries: [usize; 2],
+    entries: [u64; 2],
 ) -> Costs {
     let costs = cost::costs(options.target);
-    let [entries, weights] = entries.map(|n| n.max(1) as u64);
+    let [entries, weights] = entries.map(|n| n.max(1));
     // Multiplications of all weights are those of the layer; entries take their share of them.
     let with = |entries: u64| Work {
         macs: work.macs * entries / weights,
@@ -260,23 +278,16 @@ fn costs(
 
 /// How many entries a layer with sparse weights has, and how many weights there would be; `None` for all others.
 pub(super) fn entries(layer: &Layer, node: &Node, graph: &Graph) -> Option<[u64; 2]> {
-    let Weights::I16(entries) = &layer.constants.weights else {
-        return None;
-    };
-    let entries = entries.len().saturating_sub(layer.constants.bias.len()) as u64;
     let weights = graph[node.inputs[1]].len().max(1) as u64;
-    (Form::of(layer.code) == Form::Sparse).then_some([entries, weights])
+    let sparse = Form::of(layer.code) == Form::Sparse;
+    sparse.then(|| [entry_count(&layer.constants), weights])
 }
 
-/// How many entries the weights take, and how many weights there are.
-fn entries_of(plain: &Packed) -> [usize; 2] {
-    let entries = pack(plain).map_or(0, |packed| match packed.weights {
-        Weights::I16(entries) => entries.len().saturating_sub(plain.bias.len()),
+/// How many entries packed weights have; each channel's count is none of them.
+fn entry_count(packed: &Packed) -> u64 {
+    match &packed.weights {
+        Weights::I16(stream) => stream.len().saturating_sub(packed.bias.len()) as u64,
         _ => 0,
-    });
-    match &plain.weights {
-        Weights::I8(weights) => [entries, weights.len()],
-        _ => [0, 0],
     }
 }
 

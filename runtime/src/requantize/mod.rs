@@ -59,12 +59,14 @@ impl Output {
     }
 
     /// The lower bound.
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
     #[inline(always)]
     pub(crate) fn min(&self) -> i32 {
         self.min
     }
 
     /// The upper bound before the zero point is added.
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
     #[inline(always)]
     pub(crate) fn high(&self) -> f32 {
         self.high

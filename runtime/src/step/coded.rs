@@ -1,6 +1,6 @@
 //! Checks of layers with entropy-coded weights and of those with codebooks.
 
-use super::{Check, Limits, Sharing, Step, conv_weights, int8, product};
+use super::{Check, Limits, Sharing, Step, conv_weights, int8, macs_of, pixels, product};
 use crate::error::StepError;
 use crate::format::{self, Coding, OpCode, Span};
 use crate::formats::levels::MAX_ORDER;
@@ -88,16 +88,11 @@ impl<'p> Step<'p> {
         let conv = layer.parameters::<format::ConvI8>();
         let add = layer.parameters::<format::ConvAddI8>();
         if let Some(conv) = conv.or(add.map(|p| &p.conv)) {
-            let [height, width, _] = conv.window.output.map(|d| u64::from(d.get()));
-            let pixels = u64::from(conv.window.batch.get())
-                .wrapping_mul(height)
-                .wrapping_mul(width);
             let weights = conv_weights(&conv.window, 1).unwrap_or(0);
-            return Some(pixels.wrapping_mul(weights.into()));
+            return Some(pixels(&conv.window).wrapping_mul(weights.into()));
         }
         let dense = layer.parameters::<format::FullyConnectedI8>()?;
-        let factors = dense.shape.iter().map(|d| u64::from(d.get()));
-        Some(factors.fold(1, u64::wrapping_mul))
+        Some(macs_of(&dense.shape))
     }
 
     fn coded_conv(

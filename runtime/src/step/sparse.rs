@@ -1,6 +1,6 @@
 //! Checks of layers with sparse weights.
 
-use super::{Check, Limits, Sharing, Step, conv_weights, int8, product};
+use super::{Check, Limits, Sharing, Step, conv_weights, int8, pixels, product};
 use crate::error::StepError;
 use crate::format::{self, Span};
 use crate::kernels::{Geometry, sparse};
@@ -40,11 +40,8 @@ impl Step<'_> {
             u64::from(weights.len.get() / 2).saturating_sub(channels.into())
         };
         if let Some(p) = conv.or(add.map(|p| &p.conv)) {
-            let [height, width, channels] = p.window.output.map(|d| d.get());
-            let pixels = u64::from(p.window.batch.get())
-                .wrapping_mul(height.into())
-                .wrapping_mul(width.into());
-            return Some(pixels.wrapping_mul(entries(p.weights, channels)));
+            let entries = entries(p.weights, p.window.output[2].get());
+            return Some(pixels(&p.window).wrapping_mul(entries));
         }
         let p = self.parameters::<format::FullyConnectedI8>()?;
         let [rows, _, channels] = p.shape.map(|d| d.get());

@@ -1,5 +1,8 @@
 //! Window, mel bands and cosines, made by the compiler in double precision: the same on every machine.
 
+// The tables are constants: an index out of bounds does not compile.
+#![allow(clippy::indexing_slicing)]
+
 use super::{BANDS, COEFFICIENTS, FRAME, POINTS, RATE};
 use core::ops::Range;
 
@@ -52,7 +55,7 @@ pub(super) static DCT: [[f32; COEFFICIENTS]; BANDS] = {
         let mut k = 0;
         while k < COEFFICIENTS {
             let turns = (k * (2 * b + 1)) as f64 / (4 * BANDS) as f64;
-            rows[b][k] = (2.0 * cosine(turns) / 8.944_271_909_999_159) as f32;
+            rows[b][k] = (2.0 * cosine(turns) / 8.944_271_909_999_16) as f32;
             k += 1;
         }
         b += 1;

@@ -319,13 +319,18 @@ struct Arena {
     in_use: Vec<usize>,
 }
 
+/// Bytes of arena that a choice of weights may take, which was planned without it: a quarter more, or what `options` allow.
+pub(super) fn arena_limit(planned: &Planned, options: &CompileOptions) -> usize {
+    let arena_len = planned.placement.arena_len;
+    let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
+    let limit = options.arena_limit;
+    limit.map_or(more, |limit| limit.max(arena_len))
+}
+
 impl Arena {
     fn of(plain: &Planned, options: &CompileOptions) -> Arena {
-        let arena_len = plain.placement.arena_len;
-        let more = (arena_len as f64 * (1.0 + ARENA_SHARE)) as usize;
-        let limit = options.arena_limit;
         Arena {
-            limit: limit.map_or(more, |limit| limit.max(arena_len)),
+            limit: arena_limit(plain, options),
             in_use: memory::live(&plain.storage.buffers, plain.arranged.graph.nodes.len()),
         }
     }
