@@ -1,6 +1,6 @@
 //! Plans on this machine: aligned memory and a runner over [`kinglet::DynSession`].
 
-use kinglet::{DynSession, Observer, Plan, PlanError, RunError, SessionError};
+use kinglet::{DynSession, Observer, Plan, PlanError, RunError, SessionError, TensorInfo};
 use zerocopy::IntoBytes;
 
 /// Bytes that start at a multiple of 16, as plans and arenas must.
@@ -119,48 +119,73 @@ impl Runner {
         samples: impl IntoIterator<Item = &'s [u8]>,
         observer: &mut impl Observer,
     ) -> Result<Vec<Vec<Vec<u8>>>, HostError> {
+        let mut started = self.start()?;
+        let samples = samples.into_iter();
+        samples.map(|s| started.run(s, observer)).collect()
+    }
+
+    /// Checks the plan and begins with states of zeroes; what follows is nothing but inferences.
+    ///
+    /// # Errors
+    /// None in practice: the plan was checked when the runner was made.
+    pub fn start(&mut self) -> Result<Started<'_>, HostError> {
         let plan = Plan::parse(self.plan.bytes())?;
         let mut session = DynSession::new(plan, self.arena.bytes_mut())?;
-        let inputs: Vec<_> = (0..plan.input_count())
-            .filter_map(|i| plan.input(i))
-            .collect();
+        let inputs = 0..plan.input_count();
+        let inputs: Vec<_> = inputs.filter_map(|i| plan.input(i)).collect();
         for (index, _) in inputs.iter().enumerate().filter(|(_, info)| info.state > 0) {
             if let Some(state) = session.input_mut(index) {
                 state.fill(0);
             }
         }
-        let without_states: usize = inputs.iter().filter(|i| i.state == 0).map(|i| i.len).sum();
-        let mut results = Vec::new();
-        for sample in samples {
-            let mut rest = sample;
-            for (index, info) in inputs.iter().enumerate() {
-                if info.state > 0 && sample.len() == without_states {
-                    continue;
-                }
-                let wrong = HostError::InputLength {
-                    name: info.name.into(),
-                    expected: info.len,
-                    found: rest.len(),
-                };
-                let (bytes, tail) = rest.split_at_checked(info.len).ok_or(wrong)?;
-                if let Some(input) = session.input_mut(index) {
-                    input.copy_from_slice(bytes);
-                }
-                rest = tail;
+        Ok(Started { session, inputs })
+    }
+}
+
+/// A plan at work, see [`Runner::start`].
+pub struct Started<'r> {
+    session: DynSession<'r, 'r>,
+    inputs: Vec<TensorInfo<'r>>,
+}
+
+impl Started<'_> {
+    /// As [`Runner::run`], with the states of the run before unless the sample holds some.
+    ///
+    /// # Errors
+    /// The sample has the wrong length.
+    pub fn run(
+        &mut self,
+        sample: &[u8],
+        observer: &mut impl Observer,
+    ) -> Result<Vec<Vec<u8>>, HostError> {
+        let no_states = self.inputs.iter().filter(|i| i.state == 0);
+        let without_states: usize = no_states.map(|i| i.len).sum();
+        let mut rest = sample;
+        for (index, info) in self.inputs.iter().enumerate() {
+            if info.state > 0 && sample.len() == without_states {
+                continue;
             }
-            if !rest.is_empty() {
-                let expected = sample.len() - rest.len();
-                return Err(HostError::InputLength {
-                    name: "all".into(),
-                    expected,
-                    found: sample.len(),
-                });
+            let wrong = HostError::InputLength {
+                name: info.name.into(),
+                expected: info.len,
+                found: rest.len(),
+            };
+            let (bytes, tail) = rest.split_at_checked(info.len).ok_or(wrong)?;
+            if let Some(input) = self.session.input_mut(index) {
+                input.copy_from_slice(bytes);
             }
-            session.run_observed(observer)?;
-            let outputs =
-                (0..plan.output_count()).filter_map(|i| session.output(i).map(<[u8]>::to_vec));
-            results.push(outputs.collect());
+            rest = tail;
         }
-        Ok(results)
+        if !rest.is_empty() {
+            return Err(HostError::InputLength {
+                name: "all".into(),
+                expected: sample.len() - rest.len(),
+                found: sample.len(),
+            });
+        }
+        self.session.run_observed(observer)?;
+        let outputs = 0..self.session.plan().output_count();
+        let outputs = outputs.filter_map(|i| self.session.output(i).map(<[u8]>::to_vec));
+        Ok(outputs.collect())
     }
 }

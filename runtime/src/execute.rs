@@ -7,6 +7,7 @@ mod octet;
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
 use crate::kernels::helium::{self, Helium};
+use crate::kernels::panel;
 use crate::kernels::patch::{Packed, Residual};
 use crate::kernels::quad::Quad;
 use crate::kernels::sparse::Sparse;
@@ -116,6 +117,7 @@ pub(crate) fn execute<const OPS: u128>(
         }
         O::ConvI8W16 if linked(O::ConvI8W16) => conv_reference::<i16>(step, data, arena, false),
         O::ConvF32 if linked(O::ConvF32) => conv_f32(step, data, arena, false),
+        O::ConvF32Panel if linked(O::ConvF32Panel) => conv_panel(step, data, arena),
         O::DepthwiseI8 if linked(O::DepthwiseI8) => conv_reference::<i8>(step, data, arena, true),
         O::DepthwiseI8Planes if linked(O::DepthwiseI8Planes) => {
             depthwise_planes::<false>(step, data, arena)
@@ -137,6 +139,9 @@ pub(crate) fn execute<const OPS: u128>(
         }
         O::FullyConnectedI8Quad if linked(O::FullyConnectedI8Quad) => dense_quad(step, data, arena),
         O::FullyConnectedF32 if linked(O::FullyConnectedF32) => dense_f32(step, data, arena),
+        O::FullyConnectedF32Panel if linked(O::FullyConnectedF32Panel) => {
+            dense_panel(step, data, arena)
+        }
         O::AddI8 if linked(O::AddI8) => add_i8(step, data, arena),
         O::MulI8 if linked(O::MulI8) => mul_i8(step, data, arena),
         O::AddF32 if linked(O::AddF32) => binary_f32(step, data, arena, |a, b| a + b),
@@ -486,6 +491,13 @@ fn conv_reference<W: Weight>(
 fn conv_f32(step: &Step<'_>, data: &[u8], arena: &mut [u8], depthwise: bool) -> Option<()> {
     let p = step.parameters::<format::ConvF32>()?;
     let arithmetic = float(data, &p.clamp, p.weights, p.bias)?;
+    if panel::VECTORS && depthwise {
+        let g = Geometry::new(&p.window)?;
+        if panel::has_lanes(&g) {
+            let (x, y) = parts(arena, step.input, step.output)?;
+            return panel::depthwise_lanes(&g, &arithmetic, typed(x)?, typed_mut(y)?);
+        }
+    }
     convolve(
         step,
         arena,
@@ -494,6 +506,13 @@ fn conv_f32(step: &Step<'_>, data: &[u8], arena: &mut [u8], depthwise: bool) -> 
         depthwise,
         &arithmetic,
     )
+}
+
+fn conv_panel(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::ConvF32>()?;
+    let layer = float(data, &p.clamp, p.weights, p.bias)?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    panel::conv_panel(&Geometry::new(&p.window)?, &layer, typed(x)?, typed_mut(y)?)
 }
 
 #[inline(always)]
@@ -529,6 +548,14 @@ fn dense_f32(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let arithmetic = float(data, &p.clamp, p.weights, p.bias)?;
     let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
     kernels::dense(inputs, outputs, &arithmetic, typed(x)?, typed_mut(y)?)
+}
+
+fn dense_panel(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
+    let p = step.parameters::<format::FullyConnectedF32>()?;
+    let (x, y) = parts(arena, step.input, step.output)?;
+    let layer = float(data, &p.clamp, p.weights, p.bias)?;
+    let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
+    panel::dense_panel([inputs, outputs], &layer, typed(x)?, typed_mut(y)?)
 }
 
 /// What an int8 layer's weights may be.

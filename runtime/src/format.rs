@@ -23,9 +23,14 @@ pub const MAX_RANK: usize = 6;
 pub const ALIGNMENT: usize = 16;
 /// First byte of the file that the CRC covers: everything behind the CRC field itself.
 pub const CRC_START: usize = 16;
-/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`]. Without a table, which would take 1 KiB of flash.
-pub const CRC: crc::Crc<u32, crc::Table<0>> =
-    crc::Crc::<u32, crc::Table<0>>::new(&crc::CRC_32_ISO_HDLC);
+/// How the checksum is computed: without a table, which would take flash; with the feature `std` by many, a hundred times faster.
+#[cfg(not(feature = "std"))]
+pub type CrcTable = crc::Table<0>;
+/// How the checksum is computed: without a table, which would take flash; with the feature `std` by many, a hundred times faster.
+#[cfg(feature = "std")]
+pub type CrcTable = crc::Table<16>;
+/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`].
+pub static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -884,6 +889,10 @@ op_codes! {
     FullyConnectedI8Octet = 57, "fully connected int8, octet weights";
     /// As `DepthwiseI8`, weights as [`crate::kernels::octet`] says.
     DepthwiseI8Octet = 58, "depthwise int8, octet weights";
+    /// As `ConvF32`, one group, weights and biases in panels: see [`crate::kernels::panel`].
+    ConvF32Panel = 106, "conv2d f32, panels";
+    /// As `FullyConnectedF32`, weights and biases in panels.
+    FullyConnectedF32Panel = 107, "fully connected f32, panels";
 }
 
 impl OpCode {

@@ -3,6 +3,7 @@
 mod coded;
 mod general;
 mod octet;
+mod panel;
 mod sparse;
 
 use crate::error::StepError;
@@ -114,6 +115,14 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::ConvF32>();
                 p.map(|p| pixels(&p.window) * weights(p.weights, 4))
             }
+            O::ConvF32Panel => {
+                let p = self.parameters::<format::ConvF32>();
+                p.map(|p| pixels(&p.window) * one_group(&p.window))
+            }
+            O::FullyConnectedF32Panel => {
+                let p = self.parameters::<format::FullyConnectedF32>();
+                p.map(|p| macs_of(&p.shape))
+            }
             O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
@@ -186,6 +195,8 @@ impl<'p> Step<'p> {
             O::FullyConnectedI8Octet,
         ]) {
             self.octet(limits)
+        } else if self.is::<OPS>(&[O::ConvF32Panel, O::FullyConnectedF32Panel]) {
+            self.panel(limits)
         } else if self.is::<OPS>(&[O::ConvF32, O::DepthwiseF32]) {
             let p = self.record::<format::ConvF32>()?;
             self.operands(limits, 4, 4, Sharing::Nothing)?;

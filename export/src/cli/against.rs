@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
         samples::decode(dtype, bytes).reals()
     });
     let progress = common::spinner();
-    let ours = || runner.run(sample, &mut ()).map(drop);
+    let mut started = runner.start().into_diagnostic()?;
+    let ours = || started.run(sample, &mut ()).map(drop);
     let show = |text: &str| progress.set_message(text.to_owned());
     let comparison = rivals::compare(&files, args.rivals, args.rounds, &output, ours, &show)
         .into_diagnostic()?;

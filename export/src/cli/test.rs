@@ -41,8 +41,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             zoo.display()
         );
     }
-    // The runtime once more without optimisation: overflow checks and debug assertions are on there.
-    cargo(&root, &["test", "--package", "kinglet"], &args.args)?;
+    // The runtime once more with overflow checks and debug assertions.
+    let runtime = ["test", "--package", "kinglet", "--features", "std"];
+    cargo(&root, &runtime, &args.args)?;
     // The applications are in the firmware's workspace, and run on this machine as well.
     let apps = [
         "test",

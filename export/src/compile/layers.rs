@@ -39,6 +39,8 @@ pub(super) struct Layer {
 pub(super) struct Layers {
     pub(super) layers: HashMap<usize, Layer>,
     pub(super) residuals: Residuals,
+    /// Whether float layers are packed in panels.
+    pub(super) panels: bool,
 }
 
 impl Layers {
@@ -58,11 +60,14 @@ pub(super) fn can_add(facts: Facts<'_>, t: usize, options: &CompileOptions) -> b
         }
 }
 
-/// Whether layers have octet weights: those of the host, unless they are to be plain or coded.
+/// Whether layers are packed for vectors: those of the host, unless they are to be plain.
+fn vectors(options: &CompileOptions) -> bool {
+    options.target == Target::Host && options.kernels != Kernels::Plain
+}
+
+/// Whether int8 layers have octet weights: not if they are to be coded.
 fn octets(options: &CompileOptions) -> bool {
-    options.target == Target::Host
-        && options.kernels != Kernels::Plain
-        && options.weights != StoredWeights::Coded
+    vectors(options) && options.weights != StoredWeights::Coded
 }
 
 /// Chooses a kernel for every int8 layer of a channels-last graph.
@@ -95,7 +100,11 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
         };
         layers.insert(t, layer);
     }
-    Ok(Layers { layers, residuals })
+    Ok(Layers {
+        layers,
+        residuals,
+        panels: vectors(options),
+    })
 }
 
 /// Whether the node's weights are constants of at most 16 bits.

@@ -2,7 +2,7 @@
 
 use kinglet::kernels::octet::{self, Runs};
 use kinglet::kernels::scratch::Form;
-use kinglet::kernels::{Geometry, helium};
+use kinglet::kernels::{Geometry, helium, panel};
 
 /// An int8 layer's constants, ready for the data section.
 #[derive(Clone)]
@@ -173,6 +173,24 @@ pub(super) fn pack_octet(
     packed.bias.extend(unsigned);
     packed.bias.resize(packed.multipliers.len() * 2, 0);
     Some(packed)
+}
+
+/// Float `weights` `[channels][taps]` and biases in panels: see [`kinglet::kernels::panel`].
+pub(super) fn panels(weights: &[f32], mut bias: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
+    let channels = bias.len();
+    let taps = weights.len() / channels.max(1);
+    let mut packed = Vec::with_capacity(taps * channels.next_multiple_of(panel::CHANNELS));
+    for first in (0..channels).step_by(panel::CHANNELS) {
+        for tap in 0..taps {
+            let column = (first..first + panel::CHANNELS).map(|channel| match channel < channels {
+                true => weights[channel * taps + tap],
+                false => 0.0,
+            });
+            packed.extend(column);
+        }
+    }
+    bias.resize(channels.next_multiple_of(panel::CHANNELS), 0.0);
+    (packed, bias)
 }
 
 /// Packs depthwise `weights` `[channels][height][width]` in octets; `None` when they do not fit bytes.

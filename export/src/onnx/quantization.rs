@@ -281,14 +281,19 @@ impl Importer<'_> {
                 self.graph[id].quantization = Some(first.clone());
             }
         }
-        for id in self
-            .graph
-            .nodes
-            .iter()
+        // Numbers and truth values at the border are none: they become floats, or were.
+        let nodes = &self.graph.nodes;
+        let is_number = |id: ValueId| {
+            let mut readers = nodes.iter().filter(|n| n.inputs.contains(&id)).peekable();
+            readers.peek().is_some() && readers.all(|n| n.op == Op::Convert)
+        };
+        let inputs = self.graph.inputs.iter().copied();
+        let made = nodes.iter().filter(|n| n.op != Op::Convert);
+        let activations: Vec<ValueId> = made
             .map(|n| n.output)
-            .chain(self.graph.inputs.clone())
-            .collect::<Vec<_>>()
-        {
+            .chain(inputs.filter(|&id| !is_number(id)))
+            .collect();
+        for id in activations {
             let value = &mut self.graph[id];
             if value.dtype != DType::F32 && value.quantization.is_none() {
                 // Nothing says what these integers mean: they mean themselves.

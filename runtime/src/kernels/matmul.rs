@@ -1,5 +1,6 @@
 //! Products of two computed matrices.
 
+use super::panel;
 use super::parts::{parts, parts_mut};
 use core::num::NonZeroUsize;
 
@@ -23,6 +24,10 @@ pub fn matmul_f32(
     let mut matrices = parts(b, of_b);
     for (a, y) in parts(a, of_a).zip(parts_mut(y, of_y)) {
         let b = if one_for_all { b } else { matrices.next()? };
+        if panel::VECTORS && columns.get() >= panel::CHANNELS {
+            panel::matmul_lanes([rows, inner.get(), columns.get()], a, b, y)?;
+            continue;
+        }
         for (a, y) in parts(a, inner).zip(parts_mut(y, columns)) {
             y.fill(0.0);
             for (a, b) in a.iter().zip(parts(b, columns)) {

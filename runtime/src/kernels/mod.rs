@@ -20,6 +20,7 @@ mod mve;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 pub mod octet;
+pub mod panel;
 pub(crate) mod parts;
 pub mod patch;
 pub mod planes;

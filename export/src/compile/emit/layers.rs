@@ -4,10 +4,11 @@ use super::{Emitter, Result, clamp_record};
 use crate::compile::coded::Coding;
 use crate::compile::layers::Layer;
 use crate::compile::layout::transpose_data;
-use crate::compile::packing::Weights;
+use crate::compile::packing::{self, Weights};
 use crate::compile::weights::fixed_sum;
 use crate::graph::{Clamp, Data, Node, Op, Window};
 use kinglet::format::{self, OpCode, Span};
+use kinglet::kernels::{Geometry, panel};
 
 impl<'g> Emitter<'g> {
     /// An int8 layer, step `t`.
@@ -126,21 +127,26 @@ impl<'g> Emitter<'g> {
     ) -> Result<()> {
         let w = self.facts.value(node.inputs[1]);
         let depthwise = groups > 1 && w.shape[1] == 1;
-        let (code, packing) = if depthwise {
+        let window = self.facts.window(node, window)?;
+        let in_panels = || Geometry::new(&window).is_some_and(|g| panel::layer_len(&g).is_some());
+        let (code, order) = if depthwise {
             (OpCode::DepthwiseF32, [2, 3, 0, 1])
+        } else if self.panels && groups == 1 && in_panels() {
+            (OpCode::ConvF32Panel, [0, 2, 3, 1])
         } else {
             (OpCode::ConvF32, [0, 2, 3, 1])
         };
+        let mut weights = transpose_data(self.float_weights(node)?, &w.shape, &order);
+        let mut bias = self.bias_f32(node, w.shape[0])?;
+        if code == OpCode::ConvF32Panel {
+            (weights, bias) = packing::panels(&weights, bias);
+        }
         let parameters = format::ConvF32 {
-            window: self.facts.window(node, window)?,
+            window,
             groups: self.facts.u32(node, groups)?,
             clamp: clamp_record(clamp),
-            weights: self.image.data(&transpose_data(
-                self.float_weights(node)?,
-                &w.shape,
-                &packing,
-            )),
-            bias: self.bias_f32(node, w.shape[0])?,
+            weights: self.image.data(&weights),
+            bias: self.image.data(&bias),
         };
         self.push(node, code, &parameters)
     }
@@ -148,15 +154,22 @@ impl<'g> Emitter<'g> {
     /// A float fully connected layer.
     pub(super) fn fully_connected(&mut self, node: &Node, clamp: Clamp) -> Result<()> {
         let shape = self.rows(node)?;
-        let weights = self.image.data(self.float_weights(node)?);
+        let weights = self.float_weights(node)?;
         let bias = self.bias_f32(node, self.facts.value(node.inputs[1]).shape[0])?;
+        let (code, weights, bias) = if self.panels {
+            let (weights, bias) = packing::panels(weights, bias);
+            let code = OpCode::FullyConnectedF32Panel;
+            (code, self.image.data(&weights), bias)
+        } else {
+            (OpCode::FullyConnectedF32, self.image.data(weights), bias)
+        };
         let parameters = format::FullyConnectedF32 {
             shape,
             clamp: clamp_record(clamp),
             weights,
-            bias,
+            bias: self.image.data(&bias),
         };
-        self.push(node, OpCode::FullyConnectedF32, &parameters)
+        self.push(node, code, &parameters)
     }
 
     /// Rows, inputs a row, outputs a row.
@@ -182,18 +195,15 @@ impl<'g> Emitter<'g> {
         }
     }
 
-    fn bias_f32(&mut self, node: &Node, channels: usize) -> Result<Span> {
+    fn bias_f32(&self, node: &Node, channels: usize) -> Result<Vec<f32>> {
         let bias = node.inputs.get(2);
-        let data = match bias.map(|&b| self.facts.value(b).data.clone()) {
-            None => vec![0.0; channels],
-            Some(Some(Data::F32(data))) if data.len() == channels => data,
-            _ => {
-                return Err(self.facts.unsupported(
-                    node,
-                    "the bias must be a constant, one number per output channel",
-                ));
-            }
-        };
-        Ok(self.image.data(&data))
+        match bias.map(|&b| self.facts.value(b).data.clone()) {
+            None => Ok(vec![0.0; channels]),
+            Some(Some(Data::F32(data))) if data.len() == channels => Ok(data),
+            _ => Err(self.facts.unsupported(
+                node,
+                "the bias must be a constant, one number per output channel",
+            )),
+        }
     }
 }

@@ -83,11 +83,12 @@ fn by_the_runtime(
     let labels = &data.test.labels;
     let share = |first: usize| {
         let mut runner = Runner::new(compiled.core())?;
+        let mut started = runner.start()?;
         let (mut loss, mut right) = (0.0, 0);
         let last = (first + SHARE).min(labels.len());
         for (i, &label) in labels.iter().enumerate().take(last).skip(first) {
             let sample = onnx_sample(data, &data.test, i, scaling);
-            let outputs = runner.run(&sample, &mut ())?;
+            let outputs = started.run(&sample, &mut ())?;
             let words = outputs.first().map_or(&[][..], |o| o.as_chunks::<4>().0);
             let logits: Vec<f32> = words.iter().map(|&w| f32::from_le_bytes(w)).collect();
             let classes = logits.len();

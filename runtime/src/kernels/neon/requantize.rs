@@ -24,7 +24,7 @@ impl Bounds {
     #[target_feature(enable = "neon")]
     fn new(output: &Output) -> Bounds {
         Bounds {
-            low: vdupq_n_f32((output.min() - output.zero_point()) as f32),
+            low: vdupq_n_f32((output.min().wrapping_sub(output.zero_point())) as f32),
             high: vdupq_n_f32(output.high()),
             zero_point: vdupq_n_s32(output.zero_point()),
         }

@@ -1,12 +1,13 @@
-//! Kernels for x86-64 with AVX2, which desktops and laptops of the last ten years have.
+//! Kernels for x86-64 with AVX2, which desktops and laptops of the last ten years have, and for floats with AVX-512.
 //!
 //! `VPMADDWD` multiplies sixteen pairs of 16-bit numbers and adds each two products, exactly. (`VPMADDUBSW` takes bytes, but
 //! saturates at 16 bits, and would save nothing: what it multiplies at once takes a second multiplication to add up.)
-//! A value of [`Avx2`] proves that the processor has the instructions; loops are behind safe functions that check all lengths.
+//! A value of [`Avx2`] or [`Avx512`] proves that the processor has the instructions; loops are behind safe functions that check all lengths.
 #![allow(unsafe_code)]
 
 mod conv;
 mod depthwise;
+mod panel;
 mod requantize;
 mod rows;
 
@@ -25,6 +26,22 @@ impl Avx2 {
         #[cfg(not(any(test, feature = "std")))]
         let has = cfg!(target_feature = "avx2");
         has.then_some(Avx2(()))
+    }
+}
+
+/// AVX-512F.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// As [`Avx2::detect`].
+    #[inline]
+    pub(super) fn detect() -> Option<Avx512> {
+        #[cfg(any(test, feature = "std"))]
+        let has = std::arch::is_x86_feature_detected!("avx512f");
+        #[cfg(not(any(test, feature = "std")))]
+        let has = cfg!(target_feature = "avx512f");
+        has.then_some(Avx512(()))
     }
 }
 

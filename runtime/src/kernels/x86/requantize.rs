@@ -91,7 +91,7 @@ impl Epilogue {
     pub(super) fn new(layer: &Layer<'_>, results: &Results<'_, '_>) -> Epilogue {
         let output = &layer.output;
         let sum = results.residual.map(|r| Sum {
-            least: _mm256_set1_epi32(output.min() - output.zero_point()),
+            least: _mm256_set1_epi32(output.min().wrapping_sub(output.zero_point())),
             zero_point: _mm256_set1_epi32(output.zero_point()),
             factor: _mm256_set1_epi32(r.factor),
             factor_b: _mm256_set1_epi32(r.factor_b),

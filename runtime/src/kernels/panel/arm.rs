@@ -1,0 +1,83 @@
+//! What an instruction set has to offer to run float layers in panels.
+
+use super::CHANNELS;
+
+/// Sums of sixteen channels for consecutive output pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile<'a> {
+    /// The input.
+    pub x: &'a [f32],
+    /// The weights.
+    pub weights: &'a [f32],
+    /// Where in `x`, for the first pixel, and in `weights` each run of taps begins.
+    pub runs: &'a [[usize; 2]],
+    /// Taps of a run.
+    pub taps: usize,
+    /// Elements from a tap to the next one, in `x` and in `weights`.
+    pub tap: [usize; 2],
+    /// Elements of `x` from a pixel to the next one.
+    pub pixel: usize,
+    /// Number of pixels.
+    pub pixels: usize,
+    /// Where the sums begin.
+    pub start: &'a [f32; CHANNELS],
+    /// Lower and upper bound of the results, if there are any.
+    pub bounds: Option<[f32; 2]>,
+}
+
+/// Where the results go.
+#[derive(Debug)]
+pub struct Results<'y> {
+    /// From the first pixel's first channel on.
+    pub y: &'y mut [f32],
+    /// Elements from a pixel to the next one.
+    pub step: usize,
+    /// Channels that are written, sixteen at most.
+    pub channels: usize,
+}
+
+impl Tile<'_> {
+    /// Whether a kernel that reads `lanes` elements of `x` for a tap stays within all slices, and there is something to do.
+    pub fn fits(&self, lanes: usize, results: &Results<'_>) -> bool {
+        let last = |count: usize, step: usize| count.checked_sub(1)?.checked_mul(step);
+        let greatest = |of: usize| {
+            let all = self.runs.iter().filter_map(|run| run.get(of));
+            all.max().copied().unwrap_or(0)
+        };
+        let x = || {
+            last(self.pixels, self.pixel)?
+                .checked_add(greatest(0))?
+                .checked_add(last(self.taps, self.tap[0])?)?
+                .checked_add(lanes)
+        };
+        let weights = || {
+            greatest(1)
+                .checked_add(last(self.taps, self.tap[1])?)?
+                .checked_add(CHANNELS)
+        };
+        let y = || last(self.pixels, results.step)?.checked_add(results.channels);
+        let within = |end: Option<usize>, len: usize| end.is_some_and(|end| end <= len);
+        let nothing = self.runs.is_empty();
+        (nothing || (within(x(), self.x.len()) && within(weights(), self.weights.len())))
+            && within(y(), results.y.len())
+            && results.channels <= CHANNELS
+    }
+}
+
+/// `all` pixels in groups of nearly the same size, of `most` at most: each group's first pixel and size.
+pub(in crate::kernels) fn groups(all: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = all.div_ceil(most.max(1)).max(1);
+    let size = all.div_ceil(count).max(1);
+    (0..all)
+        .step_by(size)
+        .map(move |first| (first, size.min(all - first)))
+}
+
+/// An instruction set. A value proves that the processor has it.
+pub trait Arm: Copy {
+    /// A tap is one element of a pixel, which all channels share; `None` when something does not fit.
+    fn shared(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()>;
+
+    /// A tap is sixteen elements of a pixel, one for each channel; `None` when something does not fit.
+    fn own(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()>;
+}
