@@ -11,7 +11,7 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 14] = [
+const FIXTURES: [(&str, &[u8]); 15] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     ("int8 octet", include_bytes!("fixtures/int8_octet.kinglet")),
     (
@@ -25,6 +25,10 @@ const FIXTURES: [(&str, &[u8]); 14] = [
         include_bytes!("fixtures/int8_helium.kinglet"),
     ),
     ("float", include_bytes!("fixtures/float.kinglet")),
+    (
+        "float panel",
+        include_bytes!("fixtures/float_panel.kinglet"),
+    ),
     ("general", include_bytes!("fixtures/general.kinglet")),
     ("coded", include_bytes!("fixtures/coded.kinglet")),
     (

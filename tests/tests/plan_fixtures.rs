@@ -18,8 +18,8 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 /// A network, what to compile it for, and how its weights are stored.
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
-/// One plan for each form of weights, and one in float.
-const FIXTURES: [Fixture; 14] = [
+/// One plan for each form of weights.
+const FIXTURES: [Fixture; 15] = [
     (
         "int8.kinglet",
         || everything(true),
@@ -58,6 +58,12 @@ const FIXTURES: [Fixture; 14] = [
     ),
     (
         "float.kinglet",
+        || everything(false),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
+    (
+        "float_panel.kinglet",
         || everything(false),
         Target::Host,
         StoredWeights::Plain,
@@ -115,7 +121,7 @@ fn options(&(name, _, target, weights): &Fixture) -> CompileOptions {
         strip: true,
         tiling: Tiling::Off,
         kernels: match name {
-            "int8.kinglet" => Kernels::Plain,
+            "int8.kinglet" | "float.kinglet" => Kernels::Plain,
             _ => Kernels::Packed,
         },
         target,

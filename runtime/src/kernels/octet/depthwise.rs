@@ -127,6 +127,10 @@ fn fill<A: Arm>(
     let inside = in_w.min(rest.len().checked_div(column)?);
     let (y, after) = rest.split_at_mut_checked(inside.checked_mul(column)?)?;
     after.fill(padding);
+    // No window may reach the input.
+    if y.is_empty() {
+        return Some(());
+    }
     let of = |below: usize| {
         let row = pair.checked_mul(2)?.checked_add(below)?;
         let row = row

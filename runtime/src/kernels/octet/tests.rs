@@ -212,6 +212,66 @@ impl Example {
     }
 }
 
+/// A depthwise convolution on every arm.
+fn depthwise_example(
+    case: &Case,
+    values: Values,
+    seed: u64,
+    zero: i32,
+    narrow: bool,
+) -> Result<(), TestCaseError> {
+    let channels = case.in_c;
+    let g = case.geometry();
+    let x = values.bytes(seed, case.input_len());
+    let w = values.bytes(seed ^ 1, case.weight_len());
+    let bias: Vec<i32> = bytes(seed ^ 2, channels)
+        .iter()
+        .map(|&b| i32::from(b) * 40)
+        .collect();
+    let multipliers = values.multipliers(seed ^ 3, channels);
+    let output = output(zero, narrow);
+    let taps = w.len() / channels;
+    let by_taps: Vec<i8> = (0..w.len())
+        .map(|i| w[i % channels * taps + i / channels])
+        .collect();
+    let plain = Int8 {
+        weights: &by_taps[..],
+        input_zero_point: zero,
+        bias: &bias,
+        multipliers: &multipliers,
+        output,
+    };
+    let mut want = vec![0; case.output_len()];
+    prop_assert!(plain_depthwise(&g, &plain, &x, &mut want).is_some());
+    let packed = Packed::depthwise(&g, &w, &bias, &multipliers);
+    let example = Example {
+        g,
+        x,
+        packed,
+        zero: zero as i8,
+        output,
+        want,
+        residual: None,
+    };
+    on_every_arm!(example, depthwise);
+    Ok(())
+}
+
+#[test]
+fn windows_may_lie_in_the_padding_all_of_them() {
+    let case = Case {
+        in_size: [2, 1],
+        in_c: 8,
+        out_c: 8,
+        groups: 8,
+        kernel: [1, 2],
+        stride: [1, 2],
+        pads: [0, 2, 0, 0],
+        ..Case::POINT
+    };
+    depthwise_example(&case, Values::Random, 1, 3, false).expect("equal");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
@@ -269,20 +329,7 @@ proptest! {
             dilation: [1, 1],
             ..case
         };
-        let g = case.geometry();
-        let x = values.bytes(seed, case.input_len());
-        let w = values.bytes(seed ^ 1, case.weight_len());
-        let bias: Vec<i32> = bytes(seed ^ 2, channels).iter().map(|&b| i32::from(b) * 40).collect();
-        let multipliers = values.multipliers(seed ^ 3, channels);
-        let output = output(zero, narrow);
-        let taps = w.len() / channels;
-        let by_taps: Vec<i8> = (0..w.len()).map(|i| w[i % channels * taps + i / channels]).collect();
-        let plain = Int8 { weights: &by_taps[..], input_zero_point: zero, bias: &bias, multipliers: &multipliers, output };
-        let mut want = vec![0; case.output_len()];
-        prop_assert!(plain_depthwise(&g, &plain, &x, &mut want).is_some());
-        let packed = Packed::depthwise(&g, &w, &bias, &multipliers);
-        let example = Example { g, x, packed, zero: zero as i8, output, want, residual: None };
-        on_every_arm!(example, depthwise);
+        depthwise_example(&case, values, seed, zero, narrow)?;
     }
 
     #[test]
