@@ -37,40 +37,45 @@ pub struct Results<'y> {
 }
 
 impl Tile<'_> {
-    /// Whether a kernel that reads `lanes` elements of `x` for a tap stays within all slices, and there is something to do.
-    pub fn fits(&self, lanes: usize, results: &Results<'_>) -> bool {
+    /// Whether a kernel that reads so many elements of `x` and of `weights` for a tap stays within all slices, and there is
+    /// something to do.
+    pub fn fits(&self, read: [usize; 2], results: &Results<'_>) -> bool {
         let last = |count: usize, step: usize| count.checked_sub(1)?.checked_mul(step);
-        let greatest = |of: usize| {
-            let all = self.runs.iter().filter_map(|run| run.get(of));
-            all.max().copied().unwrap_or(0)
-        };
+        let greatest = self.runs.iter().fold([0; 2], |greatest: [usize; 2], run| {
+            [greatest[0].max(run[0]), greatest[1].max(run[1])]
+        });
         let x = || {
             last(self.pixels, self.pixel)?
-                .checked_add(greatest(0))?
+                .checked_add(greatest[0])?
                 .checked_add(last(self.taps, self.tap[0])?)?
-                .checked_add(lanes)
+                .checked_add(read[0])
         };
         let weights = || {
-            greatest(1)
+            greatest[1]
                 .checked_add(last(self.taps, self.tap[1])?)?
-                .checked_add(CHANNELS)
+                .checked_add(read[1])
         };
         let y = || last(self.pixels, results.step)?.checked_add(results.channels);
         let within = |end: Option<usize>, len: usize| end.is_some_and(|end| end <= len);
         let nothing = self.runs.is_empty();
         (nothing || (within(x(), self.x.len()) && within(weights(), self.weights.len())))
             && within(y(), results.y.len())
-            && results.channels <= CHANNELS
+            && (1..=CHANNELS).contains(&results.channels)
     }
 }
 
 /// `all` pixels in groups of nearly the same size, of `most` at most: each group's first pixel and size.
 pub(in crate::kernels) fn groups(all: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = all.div_ceil(most.max(1)).max(1);
-    let size = all.div_ceil(count).max(1);
-    (0..all)
-        .step_by(size)
-        .map(move |first| (first, size.min(all - first)))
+    let size = match all.div_ceil(most.max(1)) {
+        0 | 1 => all,
+        count => all.div_ceil(count),
+    };
+    let mut first = 0;
+    core::iter::from_fn(move || {
+        let group = (first, size.min(all - first));
+        first += group.1;
+        (group.1 > 0).then_some(group)
+    })
 }
 
 /// An instruction set. A value proves that the processor has it.
@@ -78,6 +83,6 @@ pub trait Arm: Copy {
     /// A tap is one element of a pixel, which all channels share; `None` when something does not fit.
     fn shared(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()>;
 
-    /// A tap is sixteen elements of a pixel, one for each channel; `None` when something does not fit.
+    /// A tap is an element of a pixel for each channel that is written; `None` when something does not fit.
     fn own(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()>;
 }

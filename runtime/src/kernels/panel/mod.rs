@@ -85,7 +85,7 @@ pub fn dense_panel(shape: [usize; 2], layer: &Float<'_>, x: &[f32], y: &mut [f32
     dispatch!(dense, shape, layer, x, y)
 }
 
-/// Depthwise convolution of [`CHANNELS`] channels or more, an output channel each; weights `[kh][kw][channels]`.
+/// Depthwise convolution of one output channel each; weights `[kh][kw][channels]`.
 #[inline(never)]
 pub fn depthwise_lanes(g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32]) -> Option<()> {
     dispatch!(depthwise, g, layer, x, y)
@@ -93,7 +93,7 @@ pub fn depthwise_lanes(g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32]
 
 /// Whether [`depthwise_lanes`] takes the layer.
 pub fn has_lanes(g: &Geometry) -> bool {
-    g.input[2] == g.output[2] && g.input[2].get() >= CHANNELS && few_runs(g)
+    g.input[2] == g.output[2] && few_runs(g)
 }
 
 /// `[rows, inner] · [inner, columns]`, of [`CHANNELS`] columns or more.
@@ -102,11 +102,11 @@ pub fn matmul_lanes(shape: [usize; 3], a: &[f32], b: &[f32], y: &mut [f32]) -> O
     dispatch!(matmul, shape, a, b, y)
 }
 
-/// Where the next [`CHANNELS`] of so many channels begin, one after the other. The last ones overlap those before them: they are
+/// Where the next [`CHANNELS`] of so many columns begin, one after the other. The last ones overlap those before them: they are
 /// computed twice, to the same results.
-fn lanes(channels: usize) -> impl Iterator<Item = usize> {
-    let last = channels.saturating_sub(CHANNELS);
-    (0..channels)
+fn lanes(columns: usize) -> impl Iterator<Item = usize> {
+    let last = columns.saturating_sub(CHANNELS);
+    (0..columns)
         .step_by(CHANNELS)
         .map(move |first| first.min(last))
 }
@@ -189,13 +189,13 @@ fn conv<A: Arm>(arm: A, g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32
     let (depth, channels) = (g.input[2].get(), g.output[2].get());
     let panel = g.window_len()?.checked_mul(NonZeroUsize::new(CHANNELS)?)?;
     let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
+    let mut places = [[0; 2]; MOST_RUNS];
     for image in parts(x, NonZeroUsize::new(g.image_len())?).take(g.batch) {
         for oy in 0..g.output[0].get() {
             let (rows, y) = (g.vertical(oy), out_rows.next()?);
             let mut column = 0;
             while column < g.output[1].get() {
                 let (end, columns) = windows.segment(column);
-                let mut places = [[0; 2]; MOST_RUNS];
                 let (runs, len) = windows.runs(&rows, &columns, &mut places)?;
                 for run in runs.iter_mut() {
                     run[1] = run[1].checked_mul(depth)?.checked_mul(CHANNELS)?;
@@ -300,18 +300,22 @@ fn depthwise<A: Arm>(
     let windows = Windows::of(g);
     let channels = g.input[2].get();
     let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
+    let mut places = [[0; 2]; MOST_RUNS];
     for image in parts(x, NonZeroUsize::new(g.image_len())?).take(g.batch) {
         for oy in 0..g.output[0].get() {
             let (rows, y) = (g.vertical(oy), out_rows.next()?);
             let mut column = 0;
             while column < g.output[1].get() {
                 let (end, columns) = windows.segment(column);
-                let mut places = [[0; 2]; MOST_RUNS];
                 let (runs, len) = windows.runs(&rows, &columns, &mut places)?;
                 for run in runs.iter_mut() {
                     run[1] = run[1].checked_mul(channels)?;
                 }
-                for first in lanes(channels) {
+                for first in (0..channels).step_by(CHANNELS) {
+                    let count = channels.checked_sub(first)?.min(CHANNELS);
+                    let mut start = [0.0; CHANNELS];
+                    let bias = layer.bias.get(first..)?.get(..count)?;
+                    start.get_mut(..count)?.copy_from_slice(bias);
                     let tile = Tile {
                         x: image.get(first..)?,
                         weights: layer.weights.get(first..)?,
@@ -320,14 +324,14 @@ fn depthwise<A: Arm>(
                         tap: [channels, channels],
                         pixel: g.stride[1].get().checked_mul(channels)?,
                         pixels: end.checked_sub(column)?,
-                        start: layer.bias.get(first..)?.first_chunk()?,
+                        start: &start,
                         bounds: Some([layer.min, layer.max]),
                     };
                     let at = column.checked_mul(channels)?.checked_add(first)?;
                     let mut results = Results {
                         y: y.get_mut(at..)?,
                         step: channels,
-                        channels: CHANNELS,
+                        channels: count,
                     };
                     arm.own(&tile, &mut results)?;
                 }

@@ -10,22 +10,37 @@ pub struct Portable;
 
 impl Arm for Portable {
     fn shared(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        run(tile, results, 1, |x| Some([*x.first()?; CHANNELS]))
+        let read = [1, CHANNELS];
+        run(tile, results, read, |x| Some([*x.first()?; CHANNELS]))
     }
 
     fn own(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        run(tile, results, CHANNELS, |x| x.first_chunk().copied())
+        let channels = results.channels;
+        let read = [channels; 2];
+        run(tile, results, read, |x| first(x, channels))
     }
+}
+
+/// The first elements, filled up with zeros.
+#[inline(always)]
+fn first(all: &[f32], count: usize) -> Option<[f32; CHANNELS]> {
+    if count == CHANNELS {
+        return all.first_chunk().copied();
+    }
+    let mut filled = [0.0; CHANNELS];
+    let (some, _) = filled.split_at_mut_checked(count)?;
+    some.copy_from_slice(all.get(..count)?);
+    Some(filled)
 }
 
 #[inline(always)]
 fn run(
     tile: &Tile<'_>,
     results: &mut Results<'_>,
-    lanes: usize,
+    read: [usize; 2],
     tap: impl Fn(&[f32]) -> Option<[f32; CHANNELS]>,
 ) -> Option<()> {
-    if !tile.fits(lanes, results) {
+    if !tile.fits(read, results) {
         return None;
     }
     for pixel in 0..tile.pixels {
@@ -34,7 +49,7 @@ fn run(
             let x = pixel.checked_mul(tile.pixel)?.checked_add(*x)?;
             let (mut x, mut weights) = (tile.x.get(x..)?, tile.weights.get(*weights..)?);
             for _ in 0..tile.taps {
-                let (value, w) = (tap(x)?, weights.first_chunk::<CHANNELS>()?);
+                let (value, w) = (tap(x)?, first(weights, read[1])?);
                 for ((sum, x), w) in sums.iter_mut().zip(value).zip(w) {
                     *sum += x * w;
                 }

@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn depthwise_convolutions_equal_the_reference(case in larger(), channels in 16usize..60, seed: u64) {
+    fn depthwise_convolutions_equal_the_reference(case in larger(), channels in 1usize..60, seed: u64) {
         let case = Case { in_c: channels, out_c: channels, groups: channels, ..case };
         let g = case.geometry();
         prop_assume!(has_lanes(&g));

@@ -4,9 +4,10 @@ use super::{Avx2, Avx512};
 use crate::kernels::panel::CHANNELS;
 use crate::kernels::panel::arm::{Arm, Results, Tile, groups};
 use core::arch::x86_64::{
-    __m256, __m512, _mm256_add_ps, _mm256_broadcast_ss, _mm256_loadu_ps, _mm256_max_ps,
-    _mm256_min_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_loadu_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _mm256_add_ps, _mm256_broadcast_ss, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_ps,
+    _mm256_storeu_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 /// Calls a function for a constant number of pixels: `count`, twelve at most.
@@ -21,7 +22,7 @@ macro_rules! constant {
 
 impl Arm for Avx2 {
     fn shared(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        if !tile.fits(1, results) {
+        if !tile.fits([1, CHANNELS], results) {
             return None;
         }
         for (first, count) in groups(tile.pixels, 6) {
@@ -32,7 +33,7 @@ impl Arm for Avx2 {
     }
 
     fn own(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        if !tile.fits(CHANNELS, results) {
+        if !tile.fits([results.channels; 2], results) {
             return None;
         }
         for (first, count) in groups(tile.pixels, 4) {
@@ -45,7 +46,7 @@ impl Arm for Avx2 {
 
 impl Arm for Avx512 {
     fn shared(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        if !tile.fits(1, results) {
+        if !tile.fits([1, CHANNELS], results) {
             return None;
         }
         for (first, count) in groups(tile.pixels, 12) {
@@ -58,7 +59,7 @@ impl Arm for Avx512 {
     }
 
     fn own(self, tile: &Tile<'_>, results: &mut Results<'_>) -> Option<()> {
-        if !tile.fits(CHANNELS, results) {
+        if !tile.fits([results.channels; 2], results) {
             return None;
         }
         for (first, count) in groups(tile.pixels, 8) {
@@ -109,19 +110,44 @@ unsafe fn octets<const N: usize, const OWN: bool>(
     first: usize,
     results: &mut Results<'_>,
 ) {
-    // SAFETY: `Tile::fits` is true, so whatever a tap reads is inside; `wrapping_add` goes behind the last tap without reading.
+    // SAFETY: `Tile::fits` is true, so whatever a tap reads is inside, of its own elements those of the channels; `wrapping_add`
+    // goes behind the last tap without reading. There are sixteen channels at most.
     unsafe {
         let start = tile.start.as_ptr();
         let mut sums: [[__m256; 2]; N] =
             [[_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8))]; N];
+        // Lanes whose highest bit is set are read: those of the channels.
+        const LANES: [i32; 2 * CHANNELS] = {
+            let mut lanes = [0; 2 * CHANNELS];
+            let mut lane = 0;
+            while lane < CHANNELS {
+                lanes[lane] = -1;
+                lane += 1;
+            }
+            lanes
+        };
+        let lanes = LANES.as_ptr().add(CHANNELS - results.channels);
+        let lanes = [
+            _mm256_loadu_si256(lanes.cast()),
+            _mm256_loadu_si256(lanes.add(8).cast()),
+        ];
+        let own = |at: *const f32| {
+            [
+                _mm256_maskload_ps(at, lanes[0]),
+                _mm256_maskload_ps(at.wrapping_add(8), lanes[1]),
+            ]
+        };
         for run in tile.runs {
             let (mut x, mut weights) = begin(tile, first, *run);
             for _ in 0..tile.taps {
-                let w = [_mm256_loadu_ps(weights), _mm256_loadu_ps(weights.add(8))];
+                let w = match OWN {
+                    true => own(weights),
+                    false => [_mm256_loadu_ps(weights), _mm256_loadu_ps(weights.add(8))],
+                };
                 for (n, sums) in sums.iter_mut().enumerate() {
                     let x = x.add(n * tile.pixel);
                     let x = match OWN {
-                        true => [_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))],
+                        true => own(x),
                         false => [_mm256_broadcast_ss(&*x); 2],
                     };
                     sums[0] = _mm256_add_ps(sums[0], _mm256_mul_ps(x[0], w[0]));
@@ -167,14 +193,18 @@ unsafe fn sixteens<const N: usize, const OWN: bool>(
     // SAFETY: as in `octets`.
     unsafe {
         let mut sums: [__m512; N] = [_mm512_loadu_ps(tile.start.as_ptr()); N];
+        let lanes = u16::MAX >> (CHANNELS - results.channels);
         for run in tile.runs {
             let (mut x, mut weights) = begin(tile, first, *run);
             for _ in 0..tile.taps {
-                let w = _mm512_loadu_ps(weights);
+                let w = match OWN {
+                    true => _mm512_maskz_loadu_ps(lanes, weights),
+                    false => _mm512_loadu_ps(weights),
+                };
                 for (n, sum) in sums.iter_mut().enumerate() {
                     let x = x.add(n * tile.pixel);
                     let x = match OWN {
-                        true => _mm512_loadu_ps(x),
+                        true => _mm512_maskz_loadu_ps(lanes, x),
                         false => _mm512_set1_ps(*x),
                     };
                     *sum = _mm512_add_ps(*sum, _mm512_mul_ps(x, w));
