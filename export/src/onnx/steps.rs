@@ -52,7 +52,11 @@ impl Importer<'_> {
             Some(Data::I32(v)) => v.iter().map(|&v| v as f32).collect(),
             Some(Data::U8(v)) => v.iter().map(|&v| v.into()).collect(),
             Some(Data::I8(v)) => v.iter().map(|&v| v.into()).collect(),
-            None if value.dtype == DType::U8 && value.quantization.is_none() => {
+            // Bytes without a scale are numbers where a Cast says so; their own arithmetic would wrap around.
+            None if value.dtype == DType::U8
+                && value.quantization.is_none()
+                && node.op() == "Cast" =>
+            {
                 return Ok(self.emit(&name, Op::Convert, vec![id], &name, shape, DType::F32));
             }
             _ if value.dtype == DType::F32 => return Ok(id),
