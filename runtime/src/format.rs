@@ -23,14 +23,14 @@ pub const MAX_RANK: usize = 6;
 pub const ALIGNMENT: usize = 16;
 /// First byte of the file that the CRC covers: everything behind the CRC field itself.
 pub const CRC_START: usize = 16;
-/// How the checksum is computed: without a table, which would take flash; with the feature `std` by many, a hundred times faster.
+/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`]. Without a table, which would take flash.
 #[cfg(not(feature = "std"))]
-pub type CrcTable = crc::Table<0>;
-/// How the checksum is computed: without a table, which would take flash; with the feature `std` by many, a hundred times faster.
+pub const CRC: crc::Crc<u32, crc::Table<0>> =
+    crc::Crc::<u32, crc::Table<0>>::new(&crc::CRC_32_ISO_HDLC);
+/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`]. With tables, where memory is no matter.
 #[cfg(feature = "std")]
-pub type CrcTable = crc::Table<16>;
-/// CRC-32 (ISO-HDLC, as in zlib) over the core from [`CRC_START`].
-pub static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
+pub static CRC: crc::Crc<u32, crc::Table<16>> =
+    crc::Crc::<u32, crc::Table<16>>::new(&crc::CRC_32_ISO_HDLC);
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {

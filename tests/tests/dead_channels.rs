@@ -1,6 +1,7 @@
 //! Constant and dead channels go, and every output keeps every byte: random networks with planted zero filters, on random
 //! and extreme inputs, compared with the same network compiled with all its channels.
 
+use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileOptions, Compiled, Target, Tiling, compile};
 use kinglet_export::graph::{Data, Graph, Op, ValueId};
 use kinglet_export::host::Runner;
@@ -18,6 +19,8 @@ fn compiled(graph: &Graph, target: Target, keep_dead_channels: bool) -> Compiled
         keep_dead_channels,
         // Its search would take most of this test's time.
         tiling: Tiling::Off,
+        // Its steps count the weights that are not zero.
+        sparse: Sparse::Never,
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()

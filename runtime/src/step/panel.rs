@@ -7,6 +7,8 @@ use crate::kernels::Geometry;
 use crate::kernels::panel::{filled, layer_len};
 
 impl Step<'_> {
+    // Not part of the caller, whose frame would grow on every board.
+    #[inline(never)]
     pub(super) fn panel(&self, limits: &Limits<'_>) -> Check {
         self.operands(limits, 4, 4, Sharing::Nothing)?;
         if self.code == OpCode::FullyConnectedF32Panel {

@@ -211,6 +211,10 @@ fn scratch_of(elements: usize) -> Option<usize> {
 macro_rules! dispatch {
     ($function:path, $($argument:expr),*) => {{
         #[cfg(target_arch = "x86_64")]
+        if let Some(arm) = super::x86::Vnni::detect() {
+            return $function(arm, $($argument),*);
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(arm) = super::x86::Avx2::detect() {
             return $function(arm, $($argument),*);
         }

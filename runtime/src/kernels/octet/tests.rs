@@ -149,6 +149,10 @@ macro_rules! on_every_arm {
         if let Some(arm) = crate::kernels::x86::Avx2::detect() {
             $example.$check("AVX2", arm)?;
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(arm) = crate::kernels::x86::Vnni::detect() {
+            $example.$check("VNNI", arm)?;
+        }
         #[cfg(target_arch = "aarch64")]
         if let Some(arm) = crate::kernels::neon::Neon::detect() {
             $example.$check("NEON", arm)?;

@@ -1,8 +1,8 @@
-//! Kernels for x86-64 with AVX2, which desktops and laptops of the last ten years have, and for floats with AVX-512.
+//! Kernels for x86-64 with AVX2, which desktops and laptops of the last ten years have, and with AVX-512.
 //!
 //! `VPMADDWD` multiplies sixteen pairs of 16-bit numbers and adds each two products, exactly. (`VPMADDUBSW` takes bytes, but
 //! saturates at 16 bits, and would save nothing: what it multiplies at once takes a second multiplication to add up.)
-//! A value of [`Avx2`] or [`Avx512`] proves that the processor has the instructions; loops are behind safe functions that check all lengths.
+//! A value of [`Avx2`], [`Avx512`] or [`Vnni`] proves that the processor has the instructions; loops are behind safe functions that check all lengths.
 #![allow(unsafe_code)]
 
 mod conv;
@@ -10,8 +10,10 @@ mod depthwise;
 mod panel;
 mod requantize;
 mod rows;
+mod vnni;
 
 use super::octet::arm::{Arm, Layer, Results, Windows};
+pub(super) use vnni::Vnni;
 
 /// AVX2.
 #[derive(Clone, Copy, Debug)]
