@@ -122,6 +122,7 @@ pub(super) fn state([begun, complete, tried, confirmed, bad]: [Found; 5]) -> Sta
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

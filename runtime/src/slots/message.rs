@@ -201,12 +201,14 @@ impl Reply {
                 }))
             }
             reply_kind::DONE => {
-                let value = u32::from_le_bytes(*payload.as_array()?);
+                let value = u32::from_le_bytes(payload.try_into().ok()?);
                 Some(Reply::Done { value })
             }
             reply_kind::REFUSED => {
                 let (&code, details) = payload.split_first()?;
-                let &[first, second] = details.as_chunks::<4>().0.as_array()?;
+                let &[first, second] = details.as_chunks::<4>().0 else {
+                    return None;
+                };
                 let [first, second] = [first, second].map(u32::from_le_bytes);
                 Refusal::from_code(code, first, second).map(Reply::Refused)
             }

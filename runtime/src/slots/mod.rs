@@ -3,15 +3,16 @@
 //!
 //! ```ignore
 //! let mut slots = Slots::new(flash, LAYOUT, DEVICE)?;
-//! let model = slots.start(|_, model| mapped(model), arena.bytes_mut())?; // the newest that works
-//! let mut session = DynSession::new(model.plan, arena.bytes_mut())?;
-//! slots.confirm()?;                                                      // it stays
+//! let started = slots.start(|_, model| mapped(model), arena.bytes_mut()).ok_or(NoModel)?; // the newest that works
+//! let mut session = DynSession::new(started.plan, arena.bytes_mut())?;
+//! session.run()?;
+//! slots.confirm()?; // it stays
 //! let mut endpoint = Endpoint::new();
 //! loop {
-//!     session.run()?;
 //!     if let Some(Event::Restart) = endpoint.poll(&mut uart, &mut slots)? {
 //!         reset();
 //!     }
+//!     session.run()?;
 //! }
 //! ```
 //!

@@ -62,8 +62,11 @@ fn request(sequence: u8, message: Message<'_>) -> Vec<u8> {
     framed(kind, sequence, &payload[..len])
 }
 
+/// Kind, sequence number and payload.
+type Parts = (u8, u8, Vec<u8>);
+
 /// All frames in `bytes`.
-fn frames(bytes: &[u8]) -> Vec<Result<(u8, u8, Vec<u8>), FrameError>> {
+fn frames(bytes: &[u8]) -> Vec<Result<Parts, FrameError>> {
     let mut decoder = Decoder::new();
     let mut found = Vec::new();
     for byte in bytes {
