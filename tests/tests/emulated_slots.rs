@@ -13,7 +13,7 @@ use kinglet_tests::command::{Done, kinglet};
 use serde_json::Value;
 use std::fs;
 use std::mem::offset_of;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
@@ -62,7 +62,7 @@ impl Bench {
         path
     }
 
-    fn push(&self, image: &PathBuf) -> Done {
+    fn push(&self, image: &Path) -> Done {
         let image = image.to_str().unwrap();
         kinglet(
             PROGRAM,
@@ -71,7 +71,7 @@ impl Bench {
     }
 
     /// Pushes an image that does not come to run; what the command says.
-    fn push_in_vain(&self, image: &PathBuf) -> (Value, String) {
+    fn push_in_vain(&self, image: &Path) -> (Value, String) {
         let done = self.push(image);
         assert_eq!(done.code, Some(1), "{done:?}");
         (serde_json::from_str(&done.stdout).unwrap(), done.stderr)
