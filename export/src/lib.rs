@@ -21,5 +21,6 @@ pub mod reproduce;
 pub mod rivals;
 pub mod samples;
 pub mod setup;
+pub mod slots;
 pub mod train;
 pub mod verify;

@@ -40,6 +40,8 @@ macro_rules! record {
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
     };
 }
+#[cfg(feature = "slots")]
+pub(crate) use record;
 
 record! {
     /// A range of bytes: in the arena, or in the data section, as the field that holds it says.

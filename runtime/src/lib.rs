@@ -45,6 +45,8 @@ mod observe;
 mod plan;
 pub mod requantize;
 mod session;
+#[cfg(feature = "slots")]
+pub mod slots;
 mod step;
 
 pub use arena::{Aligned, Arena};

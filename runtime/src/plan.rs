@@ -198,6 +198,11 @@ impl<'p> Plan<'p> {
         self.header.arena_len.get() as usize
     }
 
+    /// Target features that the plan needs, bit by bit.
+    pub fn features(&self) -> u32 {
+        self.header.features.get()
+    }
+
     /// Bytes of the plan's core.
     pub fn core_len(&self) -> usize {
         self.header.core_len.get() as usize

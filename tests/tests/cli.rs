@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 16] = [
     "inspect", "train", "compress", "quantize", "compile", "run", "emulate", "verify", "bench",
-    "boards", "demo", "test", "setup",
+    "boards", "demo", "test", "setup", "keygen", "sign", "push",
 ];
 
 /// A folder with `model.onnx` (the int8 classifier), three samples `in.npy`, and `two.onnx` with `a.npy` and `b.npy`.
@@ -437,6 +437,53 @@ fn every_subcommand_explains_itself() {
     for subcommand in SUBCOMMANDS {
         assert!(done.stdout.contains(subcommand), "{subcommand} is listed");
     }
+}
+
+#[test]
+fn keys_and_images_are_made_once_and_right() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let made = kinglet(PROGRAM, ["keygen", "-o", &path("a.key"), "--json"]).json();
+    assert_eq!(folder.read("a.key.pub").len(), 32);
+    let again = kinglet(PROGRAM, ["keygen", "-o", &path("a.key")]);
+    again.failed_naming(&["a.key exists", "never overwritten"]);
+    let image = path("model.image");
+    let sign = |model: &str, key: &str| {
+        let (model, key) = (path(model), path(key));
+        let words = [
+            "sign",
+            &model,
+            "--target",
+            "cortex-m0",
+            "--key",
+            &key,
+            "--version",
+            "7",
+            "-o",
+            &image,
+            "--json",
+        ];
+        kinglet(PROGRAM, words)
+    };
+    let signed = sign("model.onnx", "a.key").json();
+    assert_eq!(
+        (&signed["version"], &signed["key"]),
+        (&7.into(), &made["id"])
+    );
+    assert_eq!(
+        (&signed["target"], &signed["allow_older"]),
+        (&"cortex-m0".into(), &false.into())
+    );
+    assert_eq!(signed["image_bytes"], folder.read("model.image").len());
+    sign("model.onnx", "a.key.pub").failed_naming(&["no secret Ed25519 key"]);
+    sign("model.onnx", "none.key").failed_naming(&["cannot read the key"]);
+    let push = kinglet(PROGRAM, ["push", &image, "--port", "tcp:127.0.0.1:1"]);
+    push.failed_naming(&["cannot open tcp:127.0.0.1:1"]);
+    let push = kinglet(
+        PROGRAM,
+        ["push", &path("a.key"), "--port", "tcp:127.0.0.1:1"],
+    );
+    push.failed_naming(&["not an image to push"]);
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod panic;
 pub mod programs;
 mod register;
 mod serve;
+#[cfg(feature = "slots")]
+pub mod slots;
 mod stack;
 #[cfg(feature = "steps")]
 mod steps;

@@ -4,7 +4,11 @@
 
 mod counter;
 mod led;
+#[cfg(feature = "slots")]
+mod uart;
 mod vectors;
 
 pub use counter::Counter;
 pub use led::Led;
+#[cfg(feature = "slots")]
+pub use uart::Uart;

@@ -10,10 +10,13 @@ mod compress;
 mod demo;
 mod emulate;
 mod inspect;
+mod keygen;
+mod push;
 mod quantize;
 mod reproduce;
 mod run;
 mod setup;
+mod sign;
 mod test;
 mod train;
 mod verify;
@@ -50,6 +53,9 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Setup(setup::Args),
+    Keygen(keygen::Args),
+    Sign(sign::Args),
+    Push(push::Args),
 }
 
 /// Parses the command line, runs the subcommand, prints a failure to stderr and turns it into the exit code.
@@ -69,6 +75,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
         Command::Setup(args) => setup::run(args),
+        Command::Keygen(args) => keygen::run(args),
+        Command::Sign(args) => sign::run(args),
+        Command::Push(args) => push::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

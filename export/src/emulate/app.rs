@@ -141,6 +141,7 @@ pub fn emulate_app(
         board,
         program: Program::App(request.app),
         plan: Some(plan_bytes),
+        key: None,
         steps: false,
     };
     firmware::build(&toolchain, &build, &image_path, progress)?;

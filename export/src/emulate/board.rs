@@ -26,6 +26,8 @@ pub struct Board {
     pub stack_reserve: usize,
     /// Bytes of memory for plans that are loaded at run time; `None` where the RAM is too small for that.
     pub load_len: Option<usize>,
+    /// Whether it has firmware that gets its models by the UART.
+    pub has_slots: bool,
     /// How it is emulated.
     pub machine: Machine,
 }
@@ -74,6 +76,7 @@ const fn mps(
         ram_len: 4 << 20,
         stack_reserve: 4096,
         load_len: Some(16 << 20),
+        has_slots: false,
         machine: Machine {
             emulator: Emulator::Arm,
             arguments,
@@ -87,13 +90,16 @@ pub const DEFAULT_BOARD: &str = "mps2-an386";
 
 /// All boards.
 pub const BOARDS: &[Board] = &[
-    mps(
-        "mps2-an386",
-        "Cortex-M4F",
-        Target::CortexM4f,
-        "thumbv7em-none-eabihf",
-        &["-machine", "mps2-an386"],
-    ),
+    Board {
+        has_slots: true,
+        ..mps(
+            "mps2-an386",
+            "Cortex-M4F",
+            Target::CortexM4f,
+            "thumbv7em-none-eabihf",
+            &["-machine", "mps2-an386"],
+        )
+    },
     mps(
         "mps2-an500",
         "Cortex-M7",
@@ -136,6 +142,7 @@ pub const BOARDS: &[Board] = &[
         ram_len: 16 << 10,
         stack_reserve: 2048,
         load_len: None,
+        has_slots: false,
         machine: Machine {
             emulator: Emulator::Arm,
             arguments: &["-machine", "microbit"],
@@ -152,6 +159,7 @@ pub const BOARDS: &[Board] = &[
         ram_len: 4 << 20,
         stack_reserve: 4096,
         load_len: Some(16 << 20),
+        has_slots: false,
         machine: Machine {
             emulator: Emulator::Riscv32,
             arguments: &[

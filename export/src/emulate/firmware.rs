@@ -23,6 +23,8 @@ pub(super) enum Program {
     Calibrate,
     /// An application on recordings.
     App(App),
+    /// Gets its models by the UART.
+    Slots,
 }
 
 impl Program {
@@ -34,6 +36,7 @@ impl Program {
             Program::App(App::Keywords) => "keywords",
             Program::App(App::Activity) => "activity",
             Program::App(App::Images) => "images",
+            Program::Slots => "slots",
         }
     }
 }
@@ -44,6 +47,8 @@ pub(super) struct Build<'a> {
     pub(super) program: Program,
     /// The plan to link in.
     pub(super) plan: Option<&'a [u8]>,
+    /// The public key of the models' images, for [`Program::Slots`].
+    pub(super) key: Option<&'a [u8; 32]>,
     /// With the observer of the steps.
     pub(super) steps: bool,
 }
@@ -84,9 +89,16 @@ pub(super) fn build(
     if let Program::App(_) = build.program {
         cargo.args(["--features", "apps"]);
     }
+    if build.program == Program::Slots {
+        cargo.args(["--features", "slots"]);
+    }
     match build.plan {
-        Some(plan) => cargo.env("KINGLET_PLAN", keep_plan(plan, &output)?),
+        Some(plan) => cargo.env("KINGLET_PLAN", keep(plan, &output, "kinglet")?),
         None => cargo.env_remove("KINGLET_PLAN"),
+    };
+    match build.key {
+        Some(key) => cargo.env("KINGLET_KEY", keep(key, &output, "pub")?),
+        None => cargo.env_remove("KINGLET_KEY"),
     };
     progress(&format!("building the firmware for {}", board.name));
     let result = cargo
@@ -129,18 +141,18 @@ fn output_directory() -> PathBuf {
     std::path::absolute(target.join("firmware")).unwrap_or_else(|_| target.join("firmware"))
 }
 
-/// The plan as a file whose name says its contents, so that the same plan is not built twice.
-fn keep_plan(plan: &[u8], output: &Path) -> Result<PathBuf, EmulateError> {
+/// A plan or key as a file whose name says its contents, so that the same firmware is not built twice.
+fn keep(contents: &[u8], output: &Path, extension: &str) -> Result<PathBuf, EmulateError> {
     const CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
     let folder = output.join("plans");
     fs::create_dir_all(&folder).map_err(file_error("creating", &folder))?;
     let path = folder.join(format!(
-        "{:016x}-{}.kinglet",
-        CRC.checksum(plan),
-        plan.len()
+        "{:016x}-{}.{extension}",
+        CRC.checksum(contents),
+        contents.len()
     ));
-    if !fs::read(&path).is_ok_and(|kept| kept == plan) {
-        fs::write(&path, plan).map_err(file_error("writing", &path))?;
+    if !fs::read(&path).is_ok_and(|kept| kept == contents) {
+        fs::write(&path, contents).map_err(file_error("writing", &path))?;
     }
     Ok(path)
 }
@@ -227,6 +239,7 @@ mod tests {
                 board,
                 program: Program::Run,
                 plan: None,
+                key: None,
                 steps: false,
             },
             output,
@@ -270,10 +283,10 @@ mod tests {
     #[test]
     fn a_kept_plan_is_not_written_twice() {
         let folder = tempfile::tempdir().unwrap();
-        let first = keep_plan(b"one plan", folder.path()).unwrap();
+        let first = keep(b"one plan", folder.path(), "kinglet").unwrap();
         let written = fs::metadata(&first).unwrap().modified().unwrap();
-        assert_eq!(keep_plan(b"one plan", folder.path()).unwrap(), first);
+        assert_eq!(keep(b"one plan", folder.path(), "kinglet").unwrap(), first);
         assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), written);
-        assert_ne!(keep_plan(b"two plan", folder.path()).unwrap(), first);
+        assert_ne!(keep(b"two plan", folder.path(), "kinglet").unwrap(), first);
     }
 }

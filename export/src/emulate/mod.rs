@@ -10,6 +10,7 @@ mod image;
 mod qemu;
 pub mod recording;
 mod report;
+mod slots;
 
 use crate::host::AlignedBytes;
 use crate::setup::SetupError;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub use app::{App, AppRequest, AppRun, Counts, Look, Pixels, emulate_app, frame};
 pub use board::{BOARDS, Board, DEFAULT_BOARD, Machine, board};
+pub use slots::{SlotsDevice, start_slots};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +125,20 @@ pub enum EmulateError {
         /// The board.
         board: &'static str,
     },
+    /// There is no firmware for this board that gets its models by the UART.
+    #[error("{board} has no firmware with model slots; mps2-an386 has")]
+    NoSlots {
+        /// The board.
+        board: &'static str,
+    },
+    /// The emulated device does not listen.
+    #[error("the emulated {board} does not listen on its serial line:\n{log}")]
+    NotListening {
+        /// The board.
+        board: &'static str,
+        /// The firmware's log and the emulator's complaints.
+        log: String,
+    },
     /// The target or the emulator is missing.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -211,6 +227,7 @@ pub fn emulate(request: &Request<'_>, progress: &dyn Fn(&str)) -> Result<Emulati
         board: request.board,
         program,
         plan: (!request.loaded).then_some(plan_bytes),
+        key: None,
         steps: request.mode != Mode::Run,
     };
     firmware::build(&toolchain, &build, &image_path, progress)?;
@@ -294,6 +311,7 @@ pub fn calibrate(board: &Board, progress: &dyn Fn(&str)) -> Result<Vec<(u64, u64
         board,
         program: firmware::Program::Calibrate,
         plan: None,
+        key: None,
         steps: false,
     };
     firmware::build(&toolchain, &build, &image_path, progress)?;

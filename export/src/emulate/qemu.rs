@@ -16,7 +16,7 @@ const TIME_LIMIT_PER_SAMPLE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A child that does not outlive its owner.
-struct Emulator(Child);
+pub(super) struct Emulator(Child);
 
 impl Drop for Emulator {
     fn drop(&mut self) {
@@ -24,6 +24,55 @@ impl Drop for Emulator {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts `image` in `folder`, with QEMU's `serial` for its UART. What it logs goes to the folder.
+pub(super) fn start(
+    toolchain: &Toolchain,
+    board: &Board,
+    image: &Path,
+    folder: &Path,
+    serial: &str,
+) -> Result<Emulator, EmulateError> {
+    // Files and not pipes: nobody has to read them while the emulator runs.
+    let create = |name: &str| {
+        let path = folder.join(name);
+        File::create(&path).map_err(file_error("creating", path))
+    };
+    let (log, complaints) = (create("log.bin")?, create("stderr.txt")?);
+    let mut command = Command::new(toolchain.qemu());
+    command
+        .current_dir(folder)
+        .args(board.machine.arguments)
+        .args(["-nographic", "-monitor", "none", "-serial", serial])
+        .args([
+            "-icount",
+            &format!("shift={},sleep=off", board.machine.icount_shift),
+        ])
+        .args(["-semihosting-config", "enable=on,target=native"])
+        .arg("-kernel")
+        .arg(image)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(complaints);
+    let child = command.spawn();
+    child
+        .map(Emulator)
+        .map_err(file_error("starting", toolchain.qemu()))
+}
+
+/// What the program `elf` has logged in `folder`.
+pub(super) fn log(elf: &[u8], folder: &Path) -> Result<Vec<String>, EmulateError> {
+    let path = folder.join("log.bin");
+    let bytes = fs::read(&path).map_err(file_error("reading", path))?;
+    decode(elf, &bytes)
+}
+
+/// The log and what the emulator complained of.
+pub(super) fn everything(log: &[String], folder: &Path) -> String {
+    let complaints = fs::read_to_string(folder.join("stderr.txt")).unwrap_or_default();
+    let lines = log.iter().map(String::as_str).chain(complaints.lines());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Runs `image`, whose contents are `elf`, in `folder` until it exits; its decoded log.
@@ -35,32 +84,7 @@ pub(super) fn run(
     folder: &Path,
     samples: usize,
 ) -> Result<Vec<String>, EmulateError> {
-    // Files and not pipes: nobody has to read them while the emulator runs.
-    let create = |name: &str| {
-        let path = folder.join(name);
-        File::create(&path).map_err(file_error("creating", path))
-    };
-    let (log, complaints) = (create("log.bin")?, create("stderr.txt")?);
-    let mut command = Command::new(toolchain.qemu());
-    command
-        .current_dir(folder)
-        .args(board.machine.arguments)
-        .args(["-nographic", "-monitor", "none", "-serial", "none"])
-        .args([
-            "-icount",
-            &format!("shift={},sleep=off", board.machine.icount_shift),
-        ])
-        .args(["-semihosting-config", "enable=on,target=native"])
-        .arg("-kernel")
-        .arg(image)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(complaints);
-    let mut emulator = Emulator(
-        command
-            .spawn()
-            .map_err(file_error("starting", toolchain.qemu()))?,
-    );
+    let mut emulator = start(toolchain, board, image, folder, "none")?;
     let limit = TIME_LIMIT + TIME_LIMIT_PER_SAMPLE * u32::try_from(samples).unwrap_or(u32::MAX);
     let started = Instant::now();
     let status = loop {
@@ -78,18 +102,8 @@ pub(super) fn run(
     };
     drop(emulator);
 
-    let log = decode(
-        elf,
-        &fs::read(folder.join("log.bin")).map_err(file_error("reading", folder.join("log.bin")))?,
-    )?;
-    let complaints = fs::read_to_string(folder.join("stderr.txt")).unwrap_or_default();
-    let everything = || {
-        log.iter()
-            .map(String::as_str)
-            .chain(complaints.lines())
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
+    let log = log(elf, folder)?;
+    let everything = || everything(&log, folder);
     match status {
         None => Err(EmulateError::TimedOut {
             board: board.name,

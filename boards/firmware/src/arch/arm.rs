@@ -18,6 +18,17 @@ pub(crate) unsafe fn request(operation: usize, block: &[usize; 3]) -> usize {
     result
 }
 
+/// Resets the processor and its devices; RAM that the linker places nothing in keeps its contents.
+#[cfg(feature = "slots")]
+pub(crate) fn reset() -> ! {
+    // AIRCR, with its key and SYSRESETREQ.
+    // SAFETY: the register is that of every Cortex-M.
+    let register = unsafe { crate::register::Register::at(0xe000_ed0c) };
+    loop {
+        register.write(0x05fa_0004);
+    }
+}
+
 /// The lowest address that the stack may reach: the linker puts it above everything static.
 pub(crate) fn stack_limit() -> *mut u32 {
     unsafe extern "C" {

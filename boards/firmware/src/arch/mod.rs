@@ -3,6 +3,8 @@
 
 #[cfg(target_arch = "arm")]
 mod arm;
+#[cfg(all(target_arch = "arm", feature = "slots"))]
+pub(crate) use arm::reset;
 #[cfg(target_arch = "arm")]
 pub(crate) use arm::{paint, request, spin, stack_limit};
 
