@@ -9,6 +9,7 @@ pub mod compress;
 pub mod data;
 pub mod emulate;
 pub mod files;
+pub mod flash;
 pub mod graph;
 pub mod host;
 pub mod model;

@@ -9,6 +9,7 @@ mod compile;
 mod compress;
 mod demo;
 mod emulate;
+mod flash;
 mod inspect;
 mod quantize;
 mod reproduce;
@@ -44,6 +45,7 @@ enum Command {
     Compile(compile::Args),
     Run(run::Args),
     Emulate(emulate::Args),
+    Flash(flash::Args),
     Verify(verify::Args),
     Bench(bench::Args),
     Boards(boards::Args),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),
         Command::Emulate(args) => emulate::run(args),
+        Command::Flash(args) => flash::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Boards(args) => boards::run(args),

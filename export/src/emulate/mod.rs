@@ -5,8 +5,8 @@
 
 mod app;
 mod board;
-mod firmware;
-mod image;
+pub(crate) mod firmware;
+pub(crate) mod image;
 mod qemu;
 pub mod recording;
 mod report;
@@ -18,7 +18,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub use app::{App, AppRequest, AppRun, Counts, Look, Pixels, emulate_app, frame};
-pub use board::{BOARDS, Board, DEFAULT_BOARD, Machine, board};
+pub(crate) use board::unknown;
+pub use board::{BOARDS, Board, DEFAULT_BOARD, Kind, Machine, board};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,14 @@ pub enum EmulateError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// The board can be held, and nothing emulates it.
+    #[error(
+        "{board} is not emulated: `kinglet flash --board {board}` puts the model on a real one"
+    )]
+    NotEmulated {
+        /// The board.
+        board: &'static str,
     },
     /// The plan is not one.
     #[error("the plan cannot be run: {0}")]
@@ -349,13 +358,13 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
 }
 
 #[derive(Clone, Copy)]
-enum Memory {
+pub(crate) enum Memory {
     Flash,
     Ram,
     Load(usize),
 }
 
-fn fits(
+pub(crate) fn fits(
     board: &Board,
     what: &'static str,
     needed: u64,
@@ -379,7 +388,7 @@ fn fits(
     })
 }
 
-fn file_error(
+pub(crate) fn file_error(
     action: &'static str,
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(io::Error) -> EmulateError {

@@ -41,14 +41,17 @@ pub(super) fn run(
         File::create(&path).map_err(file_error("creating", path))
     };
     let (log, complaints) = (create("log.bin")?, create("stderr.txt")?);
-    let mut command = Command::new(toolchain.qemu());
+    let (Some(program), Some(machine)) = (toolchain.qemu(), board.machine()) else {
+        return Err(EmulateError::NotEmulated { board: board.name });
+    };
+    let mut command = Command::new(program);
     command
         .current_dir(folder)
-        .args(board.machine.arguments)
+        .args(machine.arguments)
         .args(["-nographic", "-monitor", "none", "-serial", "none"])
         .args([
             "-icount",
-            &format!("shift={},sleep=off", board.machine.icount_shift),
+            &format!("shift={},sleep=off", machine.icount_shift),
         ])
         .args(["-semihosting-config", "enable=on,target=native"])
         .arg("-kernel")
@@ -56,18 +59,14 @@ pub(super) fn run(
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(complaints);
-    let mut emulator = Emulator(
-        command
-            .spawn()
-            .map_err(file_error("starting", toolchain.qemu()))?,
-    );
+    let mut emulator = Emulator(command.spawn().map_err(file_error("starting", program))?);
     let limit = TIME_LIMIT + TIME_LIMIT_PER_SAMPLE * u32::try_from(samples).unwrap_or(u32::MAX);
     let started = Instant::now();
     let status = loop {
         if let Some(status) = emulator
             .0
             .try_wait()
-            .map_err(file_error("waiting for", toolchain.qemu()))?
+            .map_err(file_error("waiting for", program))?
         {
             break Some(status);
         }
