@@ -15,6 +15,7 @@ pub mod host;
 pub mod model;
 pub mod onnx;
 pub mod passes;
+pub mod project;
 pub mod quantize;
 pub mod reference;
 pub mod report;

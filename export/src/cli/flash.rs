@@ -62,9 +62,10 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         None => match firmware.flash(!args.json) {
             Ok(place) => Some(place),
             Err(error @ (FlashError::NoTool { .. } | FlashError::NoProbe { .. })) => {
+                let stem = args.model.model.file_stem().unwrap_or_default();
                 let path = PathBuf::from(format!(
                     "{}-{}.{}",
-                    model.name,
+                    stem.display(),
                     board.name,
                     flash::default_extension(board)
                 ));

@@ -10,7 +10,9 @@ mod compress;
 mod demo;
 mod emulate;
 mod flash;
+mod image;
 mod inspect;
+mod new;
 mod quantize;
 mod reproduce;
 mod run;
@@ -46,6 +48,8 @@ enum Command {
     Run(run::Args),
     Emulate(emulate::Args),
     Flash(flash::Args),
+    New(new::Args),
+    Image(image::Args),
     Verify(verify::Args),
     Bench(bench::Args),
     Boards(boards::Args),
@@ -66,6 +70,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Emulate(args) => emulate::run(args),
         Command::Flash(args) => flash::run(args),
+        Command::New(args) => new::run(args),
+        Command::Image(args) => image::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Boards(args) => boards::run(args),

@@ -106,7 +106,7 @@ pub(crate) fn build(
 }
 
 /// The folder of the board's package.
-fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
+pub(crate) fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
     let boards = env::var_os(BOARDS_VARIABLE).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards"),
         PathBuf::from,

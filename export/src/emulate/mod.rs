@@ -15,7 +15,7 @@ use crate::host::AlignedBytes;
 use crate::setup::SetupError;
 use kinglet::{Plan, PlanError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use app::{App, AppRequest, AppRun, Counts, Look, Pixels, emulate_app, frame};
 pub(crate) use board::unknown;
@@ -315,6 +315,24 @@ pub fn calibrate(board: &Board, progress: &dyn Fn(&str)) -> Result<Vec<(u64, u64
         .iter()
         .map(|&[executed, counted]| (executed, counted))
         .collect())
+}
+
+/// Runs an image that is already linked on the emulated `board`; its log, one line a message.
+///
+/// # Errors
+///
+/// As [`emulate`].
+pub fn run_image(
+    board: &Board,
+    path: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<String>, EmulateError> {
+    let toolchain = board.toolchain(progress)?;
+    let elf = std::fs::read(path).map_err(file_error("reading", path))?;
+    let path = std::path::absolute(path).map_err(file_error("finding", path))?;
+    let work =
+        tempfile::tempdir().map_err(file_error("creating a folder in", std::env::temp_dir()))?;
+    qemu::run(&toolchain, board, &elf, &path, work.path(), 1)
 }
 
 /// What can be known before anything is built.

@@ -44,10 +44,10 @@ impl Flasher {
 
     /// A way to the board that is open now: its drive, or the tool with a probe.
     pub(super) fn find(&self) -> Result<Way, FlashError> {
-        if let Some(drive) = self.drive() {
-            if let Some(mounted) = mounted(drive.name, &mount_points()) {
-                return Ok(Way::Drive(mounted));
-            }
+        if let Some(drive) = self.drive()
+            && let Some(folder) = mounted(drive.name, &mount_points())
+        {
+            return Ok(Way::Drive(folder));
         }
         let Flasher::ProbeRs { chip, .. } = self;
         let Some(program) = setup::find(self.program()) else {
