@@ -81,6 +81,7 @@ fn a_project_for_an_emulated_board_runs_and_gives_the_host_s_output() {
 }
 
 #[test]
+#[ignore = "builds a vendor's HAL"]
 fn a_project_for_a_board_that_one_can_hold_builds() {
     let work = tempfile::tempdir().unwrap();
     let folder = work.path().join("hello-dk");
