@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn hexadecimal_records_carry_addresses_and_sums() {
         let text = hex(&[run(0x0800_fffe, &[0xde, 0xad, 0xbe])]);
-        // Checked with objcopy's notation: length, address, kind, data, and the sum of all is 0 modulo 256.
+        // Length, address, kind, data, and what makes the sum of all 0 modulo 256.
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
             [
