@@ -6,7 +6,7 @@
 
 use core::panic::PanicInfo;
 
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(debug_assertions, feature = "panics")))]
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe extern "C" {
@@ -16,7 +16,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { kinglet_panic_is_reachable() }
 }
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "panics"))]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     defmt::error!("{}", defmt::Display2Format(info));

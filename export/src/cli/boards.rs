@@ -1,7 +1,8 @@
 //! `kinglet boards`.
 
 use super::common::{self, grouped};
-use crate::emulate::{BOARDS, Board};
+use crate::emulate::{BOARDS, Board, Kind};
+use crate::flash;
 use crate::report::terminal_table;
 use serde_json::json;
 
@@ -17,12 +18,14 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> miette::Result<()> {
     if args.json {
         let boards: Vec<_> = BOARDS.iter().map(describe).collect();
-        common::print_json(&json!({ "boards": boards }));
+        let hardware: Vec<_> = flash::BOARDS.iter().map(describe).collect();
+        common::print_json(&json!({ "boards": boards, "hardware": hardware }));
         return Ok(());
     }
     let bytes = |n: usize| format!("{} KiB", grouped(n as u64 / 1024));
     let rows: Vec<Vec<String>> = BOARDS
         .iter()
+        .chain(flash::BOARDS)
         .map(|board| {
             vec![
                 board.name.to_owned(),
@@ -32,7 +35,10 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
                 bytes(board.ram_len),
                 board.load_len.map_or("-".to_owned(), bytes),
                 board.hal.to_owned(),
-                "QEMU".to_owned(),
+                match &board.kind {
+                    Kind::Emulated(_) => "emulate (QEMU)".to_owned(),
+                    Kind::Hardware(flasher) => format!("flash ({})", flasher.program()),
+                },
             ]
         })
         .collect();
@@ -44,7 +50,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         "RAM",
         "loaded plans",
         "HAL",
-        "emulated",
+        "kinglet …",
     ];
     println!("{}", terminal_table(&headers, &rows));
     for board in BOARDS.iter().filter(|board| board.load_len.is_none()) {
@@ -66,7 +72,7 @@ fn describe(board: &Board) -> serde_json::Value {
         "ram_bytes": board.ram_len,
         "loaded_plan_bytes": board.load_len,
         "hal": board.hal,
-        "emulated": true,
-        "emulator": board.machine.emulator.program(),
+        "emulated": board.machine().is_some(),
+        "emulator": board.machine().map(|machine| machine.emulator.program()),
     })
 }

@@ -9,8 +9,11 @@ mod compile;
 mod compress;
 mod demo;
 mod emulate;
+mod flash;
+mod image;
 mod inspect;
 mod keygen;
+mod new;
 mod push;
 mod quantize;
 mod reproduce;
@@ -47,6 +50,9 @@ enum Command {
     Compile(compile::Args),
     Run(run::Args),
     Emulate(emulate::Args),
+    Flash(flash::Args),
+    New(new::Args),
+    Image(image::Args),
     Verify(verify::Args),
     Bench(bench::Args),
     Boards(boards::Args),
@@ -69,6 +75,9 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),
         Command::Emulate(args) => emulate::run(args),
+        Command::Flash(args) => flash::run(args),
+        Command::New(args) => new::run(args),
+        Command::Image(args) => image::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Boards(args) => boards::run(args),

@@ -1,10 +1,10 @@
 //! `kinglet setup`.
 
-use crate::emulate;
+use crate::{emulate, flash};
 use miette::IntoDiagnostic;
 use std::cell::RefCell;
 
-/// Finds or installs what emulating a board needs: its bare-metal Rust target and its emulator.
+/// Finds or installs what building for a board needs: its bare-metal Rust target and, if it is emulated, its emulator.
 ///
 /// The commands that need them do this by themselves; this one shows what was found.
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let board = emulate::board(&args.board).into_diagnostic()?;
+    let board = flash::any_board(&args.board).into_diagnostic()?;
     let done = RefCell::new(Vec::new());
     let toolchain = board
         .toolchain(&|step| {
@@ -44,11 +44,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     } else {
         println!("target   {} ({})", board.rust_target, toolchain.origin());
         println!("compiler {}", toolchain.rustc_version());
-        println!(
-            "emulator {} ({})",
-            toolchain.qemu_version(),
-            toolchain.qemu().display()
-        );
+        if let (Some(version), Some(program)) = (toolchain.qemu_version(), toolchain.qemu()) {
+            println!("emulator {version} ({})", program.display());
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::EmulateError;
 use crate::compile::Target;
+use crate::flash::{self, Flasher};
 use crate::setup::{self, Emulator, SetupError, Toolchain};
 
 /// A board with firmware of ours.
@@ -28,8 +29,17 @@ pub struct Board {
     pub load_len: Option<usize>,
     /// Whether it has firmware that gets its models by the UART.
     pub has_slots: bool,
-    /// How it is emulated.
-    pub machine: Machine,
+    /// Whether it is emulated or can be held.
+    pub kind: Kind,
+}
+
+/// Where a board's firmware runs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// In QEMU.
+    Emulated(Machine),
+    /// On a board that one can hold ([`crate::flash`]).
+    Hardware(Flasher),
 }
 
 /// QEMU's model of a board.
@@ -45,13 +55,22 @@ pub struct Machine {
 }
 
 impl Board {
-    /// What building and emulating its firmware needs, installed where it is missing.
+    /// QEMU's model of it, if it is emulated.
+    pub fn machine(&self) -> Option<&Machine> {
+        match &self.kind {
+            Kind::Emulated(machine) => Some(machine),
+            Kind::Hardware(_) => None,
+        }
+    }
+
+    /// What building its firmware, and emulating it if it is emulated, needs: installed where it is missing.
     ///
     /// # Errors
     ///
     /// [`SetupError`] says what is missing and what to install.
     pub fn toolchain(&self, progress: &dyn Fn(&str)) -> Result<Toolchain, SetupError> {
-        setup::ensure(self.rust_target, self.machine.emulator, progress)
+        let emulator = self.machine().map(|machine| machine.emulator);
+        setup::ensure(self.rust_target, emulator, progress)
     }
 }
 
@@ -77,18 +96,18 @@ const fn mps(
         stack_reserve: 4096,
         load_len: Some(16 << 20),
         has_slots: false,
-        machine: Machine {
+        kind: Kind::Emulated(Machine {
             emulator: Emulator::Arm,
             arguments,
             icount_shift: 7,
-        },
+        }),
     }
 }
 
 /// The board of commands that are not told another.
 pub const DEFAULT_BOARD: &str = "mps2-an386";
 
-/// All boards.
+/// All emulated boards.
 pub const BOARDS: &[Board] = &[
     Board {
         has_slots: true,
@@ -143,11 +162,11 @@ pub const BOARDS: &[Board] = &[
         stack_reserve: 2048,
         load_len: None,
         has_slots: false,
-        machine: Machine {
+        kind: Kind::Emulated(Machine {
             emulator: Emulator::Arm,
             arguments: &["-machine", "microbit"],
             icount_shift: 7,
-        },
+        }),
     },
     Board {
         name: "riscv32-virt",
@@ -160,7 +179,7 @@ pub const BOARDS: &[Board] = &[
         stack_reserve: 4096,
         load_len: Some(16 << 20),
         has_slots: false,
-        machine: Machine {
+        kind: Kind::Emulated(Machine {
             emulator: Emulator::Riscv32,
             arguments: &[
                 "-machine",
@@ -171,27 +190,35 @@ pub const BOARDS: &[Board] = &[
                 "none",
             ],
             icount_shift: 0,
-        },
+        }),
     },
 ];
 
-/// The board of this name.
+/// The emulated board of this name.
 ///
 /// # Errors
 ///
-/// [`EmulateError::UnknownBoard`] lists the names there are.
+/// [`EmulateError::NotEmulated`] for a board that one can hold; [`EmulateError::UnknownBoard`] lists the names there are.
 pub fn board(name: &str) -> Result<&'static Board, EmulateError> {
     BOARDS
         .iter()
         .find(|board| board.name == name)
-        .ok_or_else(|| EmulateError::UnknownBoard {
-            name: name.to_owned(),
-            known: BOARDS
-                .iter()
-                .map(|board| board.name)
-                .collect::<Vec<_>>()
-                .join(", "),
+        .ok_or_else(|| match flash::BOARDS.iter().find(|b| b.name == name) {
+            Some(board) => EmulateError::NotEmulated { board: board.name },
+            None => unknown(name, BOARDS),
         })
+}
+
+/// No board has this name, these are those there are.
+pub(crate) fn unknown(name: &str, boards: &[Board]) -> EmulateError {
+    EmulateError::UnknownBoard {
+        name: name.to_owned(),
+        known: boards
+            .iter()
+            .map(|board| board.name)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! Building a board's firmware in a child cargo.
 
-use super::{App, Board, EmulateError, file_error};
+use super::{App, Board, EmulateError, Kind, file_error};
 use crate::setup::Toolchain;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The environment variable that says where the boards' sources are.
-pub(super) const BOARDS_VARIABLE: &str = "KINGLET_BOARDS";
+pub(crate) const BOARDS_VARIABLE: &str = "KINGLET_BOARDS";
 
 /// The lines of a failed build that an error shows.
 const SHOWN_LINES: usize = 40;
 
 /// A program of a board's package.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
+pub(crate) enum Program {
     /// With the plan linked in.
     Run,
     /// Loads the plan at run time.
@@ -42,22 +42,22 @@ impl Program {
 }
 
 /// What to build.
-pub(super) struct Build<'a> {
-    pub(super) board: &'a Board,
-    pub(super) program: Program,
+pub(crate) struct Build<'a> {
+    pub(crate) board: &'a Board,
+    pub(crate) program: Program,
     /// The plan to link in.
-    pub(super) plan: Option<&'a [u8]>,
+    pub(crate) plan: Option<&'a [u8]>,
     /// The public key of the models' images, for [`Program::Slots`].
-    pub(super) key: Option<&'a [u8; 32]>,
+    pub(crate) key: Option<&'a [u8; 32]>,
     /// With the observer of the steps.
-    pub(super) steps: bool,
+    pub(crate) steps: bool,
 }
 
 /// Builds the firmware and copies its image to `image`.
 ///
 /// Concurrent builds, of threads or processes, take turns: they share one target folder, and the image is copied out of it
 /// before the next one replaces it.
-pub(super) fn build(
+pub(crate) fn build(
     toolchain: &Toolchain,
     build: &Build<'_>,
     image: &Path,
@@ -118,12 +118,15 @@ pub(super) fn build(
 }
 
 /// The folder of the board's package.
-fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
+pub(crate) fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
     let boards = env::var_os(BOARDS_VARIABLE).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards"),
         PathBuf::from,
     );
-    let path = boards.join(board.name);
+    let path = match board.kind {
+        Kind::Emulated(_) => boards.join(board.name),
+        Kind::Hardware(_) => boards.join("hardware").join(board.name),
+    };
     if path.join("Cargo.toml").is_file() {
         Ok(path)
     } else {

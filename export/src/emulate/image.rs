@@ -10,18 +10,18 @@ const ARENA_SYMBOL: &str = "KINGLET_ARENA";
 
 /// Sizes of an image, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Image {
+pub(crate) struct Image {
     /// What is written to the flash: the loaded segments' bytes in the file.
-    pub(super) flash: u64,
+    pub(crate) flash: u64,
     /// Static RAM: every writable section that is allocated, but the stack.
-    pub(super) ram: u64,
+    pub(crate) ram: u64,
     /// The part of `ram` that is the arena, as reserved.
-    pub(super) arena: u64,
+    pub(crate) arena: u64,
 }
 
 impl Image {
     /// Measures a 32-bit ELF file.
-    pub(super) fn parse(elf: &[u8]) -> Result<Image, EmulateError> {
+    pub(crate) fn parse(elf: &[u8]) -> Result<Image, EmulateError> {
         Self::measure(elf).map_err(|error| EmulateError::Image(error.to_string()))
     }
 

@@ -5,8 +5,8 @@
 
 mod app;
 mod board;
-mod firmware;
-mod image;
+pub(crate) mod firmware;
+pub(crate) mod image;
 mod qemu;
 pub mod recording;
 mod report;
@@ -16,10 +16,11 @@ use crate::host::AlignedBytes;
 use crate::setup::SetupError;
 use kinglet::{Plan, PlanError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use app::{App, AppRequest, AppRun, Counts, Look, Pixels, emulate_app, frame};
-pub use board::{BOARDS, Board, DEFAULT_BOARD, Machine, board};
+pub(crate) use board::unknown;
+pub use board::{BOARDS, Board, DEFAULT_BOARD, Kind, Machine, board};
 pub use slots::{SlotsDevice, start_slots};
 
 /// What a run is for.
@@ -86,6 +87,14 @@ pub enum EmulateError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// The board can be held, and nothing emulates it.
+    #[error(
+        "{board} is not emulated: `kinglet flash --board {board}` puts the model on a real one"
+    )]
+    NotEmulated {
+        /// The board.
+        board: &'static str,
     },
     /// The plan is not one.
     #[error("the plan cannot be run: {0}")]
@@ -326,6 +335,24 @@ pub fn calibrate(board: &Board, progress: &dyn Fn(&str)) -> Result<Vec<(u64, u64
         .collect())
 }
 
+/// Runs an image that is already linked on the emulated `board`; its log, one line a message.
+///
+/// # Errors
+///
+/// As [`emulate`].
+pub fn run_image(
+    board: &Board,
+    path: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<String>, EmulateError> {
+    let toolchain = board.toolchain(progress)?;
+    let elf = std::fs::read(path).map_err(file_error("reading", path))?;
+    let path = std::path::absolute(path).map_err(file_error("finding", path))?;
+    let work =
+        tempfile::tempdir().map_err(file_error("creating a folder in", std::env::temp_dir()))?;
+    qemu::run(&toolchain, board, &elf, &path, work.path(), 1)
+}
+
 /// What can be known before anything is built.
 fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
     if request.samples.is_empty() {
@@ -367,13 +394,13 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
 }
 
 #[derive(Clone, Copy)]
-enum Memory {
+pub(crate) enum Memory {
     Flash,
     Ram,
     Load(usize),
 }
 
-fn fits(
+pub(crate) fn fits(
     board: &Board,
     what: &'static str,
     needed: u64,
@@ -397,7 +424,7 @@ fn fits(
     })
 }
 
-fn file_error(
+pub(crate) fn file_error(
     action: &'static str,
     path: impl Into<PathBuf>,
 ) -> impl FnOnce(io::Error) -> EmulateError {

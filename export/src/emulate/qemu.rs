@@ -40,14 +40,17 @@ pub(super) fn start(
         File::create(&path).map_err(file_error("creating", path))
     };
     let (log, complaints) = (create("log.bin")?, create("stderr.txt")?);
-    let mut command = Command::new(toolchain.qemu());
+    let (Some(program), Some(machine)) = (toolchain.qemu(), board.machine()) else {
+        return Err(EmulateError::NotEmulated { board: board.name });
+    };
+    let mut command = Command::new(program);
     command
         .current_dir(folder)
-        .args(board.machine.arguments)
+        .args(machine.arguments)
         .args(["-nographic", "-monitor", "none", "-serial", serial])
         .args([
             "-icount",
-            &format!("shift={},sleep=off", board.machine.icount_shift),
+            &format!("shift={},sleep=off", machine.icount_shift),
         ])
         .args(["-semihosting-config", "enable=on,target=native"])
         .arg("-kernel")
@@ -56,9 +59,7 @@ pub(super) fn start(
         .stdout(log)
         .stderr(complaints);
     let child = command.spawn();
-    child
-        .map(Emulator)
-        .map_err(file_error("starting", toolchain.qemu()))
+    child.map(Emulator).map_err(file_error("starting", program))
 }
 
 /// What the program `elf` has logged in `folder`.
@@ -91,7 +92,7 @@ pub(super) fn run(
         if let Some(status) = emulator
             .0
             .try_wait()
-            .map_err(file_error("waiting for", toolchain.qemu()))?
+            .map_err(file_error("waiting for the emulator of", image))?
         {
             break Some(status);
         }

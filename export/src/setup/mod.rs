@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use packages::Installer;
+pub(crate) use packages::{find, output};
 pub(crate) use sysroot::cache_directory;
 
 /// The environment variable that, set to `1`, has the bare-metal target built from Debian's sources.
@@ -107,8 +108,8 @@ enum Compiler {
 pub struct Toolchain {
     compiler: Compiler,
     rustc_version: String,
-    qemu: PathBuf,
-    qemu_version: String,
+    /// The emulator's program and version, where one is needed.
+    qemu: Option<(PathBuf, String)>,
 }
 
 impl Toolchain {
@@ -137,14 +138,14 @@ impl Toolchain {
         command
     }
 
-    /// The emulator's program.
-    pub fn qemu(&self) -> &Path {
-        &self.qemu
+    /// The emulator's program; `None` for boards that one can hold.
+    pub fn qemu(&self) -> Option<&Path> {
+        self.qemu.as_ref().map(|(program, _)| program.as_path())
     }
 
     /// The first line of the emulator's version.
-    pub fn qemu_version(&self) -> &str {
-        &self.qemu_version
+    pub fn qemu_version(&self) -> Option<&str> {
+        self.qemu.as_ref().map(|(_, version)| version.as_str())
     }
 
     /// The compiler's version.
@@ -203,7 +204,7 @@ fn belongs_to_outer_cargo(name: &str) -> bool {
         || matches!(name, "RUSTFLAGS" | "RUSTUP_TOOLCHAIN")
 }
 
-/// Finds or installs the bare-metal Rust target `target` and `emulator`. `progress` hears of everything that takes time or
+/// Finds or installs the bare-metal Rust target `target` and, if it is needed, `emulator`. `progress` hears of everything that takes time or
 /// changes the machine.
 ///
 /// # Errors
@@ -211,7 +212,7 @@ fn belongs_to_outer_cargo(name: &str) -> bool {
 /// [`SetupError`] says what is missing and what to install.
 pub fn ensure(
     target: &str,
-    emulator: Emulator,
+    emulator: Option<Emulator>,
     progress: &dyn Fn(&str),
 ) -> Result<Toolchain, SetupError> {
     let from_source = env::var_os(FROM_SOURCE).is_some_and(|value| value == "1");
@@ -225,13 +226,18 @@ pub fn ensure(
     } else {
         installed(target, progress)?
     };
-    let qemu = qemu(emulator, progress)?;
-    let qemu_version = first_line(&packages::output(&mut Command::new(&qemu), &["--version"])?);
+    let qemu = match emulator {
+        None => None,
+        Some(emulator) => {
+            let program = qemu(emulator, progress)?;
+            let version = packages::output(&mut Command::new(&program), &["--version"])?;
+            Some((program, first_line(&version)))
+        }
+    };
     Ok(Toolchain {
         compiler,
         rustc_version,
         qemu,
-        qemu_version,
     })
 }
 
@@ -365,8 +371,7 @@ mod tests {
                 sysroot: PathBuf::from("/cache/sysroot"),
             },
             rustc_version: "rustc 1.0.0".to_owned(),
-            qemu: PathBuf::from("qemu"),
-            qemu_version: String::new(),
+            qemu: None,
         };
         let cargo = toolchain.cargo();
         let compiler = cargo

@@ -70,7 +70,7 @@ fn apt() -> Command {
 }
 
 /// The path of `program`, if it is on the `PATH` and is a file.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|directory| directory.join(program))
@@ -92,7 +92,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Runs `command` with `arguments` to its end; its standard output, or an error with the end of all that it wrote.
-pub(super) fn output(command: &mut Command, arguments: &[&str]) -> Result<String, SetupError> {
+pub(crate) fn output(command: &mut Command, arguments: &[&str]) -> Result<String, SetupError> {
     command.args(arguments).stdin(Stdio::null());
     let result = command.output().map_err(|source| SetupError::Start {
         program: command.get_program().to_string_lossy().into_owned(),

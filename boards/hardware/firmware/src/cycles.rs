@@ -1,0 +1,44 @@
+//! Counting the core's clock cycles.
+
+/// The core's cycle counter, which wraps after 2³² cycles.
+#[derive(Debug)]
+pub struct Cycles(());
+
+#[cfg(target_arch = "arm")]
+impl Cycles {
+    /// Starts the counter of the debug unit, which Armv7-M and above have. It stops while the core sleeps.
+    pub fn start() -> Self {
+        use cortex_m::peripheral::{DCB, DWT};
+        const TRACE: u32 = 1 << 24;
+        // Cortex-M7 locks the unit; the others ignore this.
+        DWT::unlock();
+        // SAFETY: registers of the core that only this crate uses; switching the counter on touches no memory.
+        unsafe {
+            (*DCB::PTR).demcr.modify(|bits| bits | TRACE);
+            (*DWT::PTR).ctrl.modify(|bits| bits | 1);
+        }
+        Cycles(())
+    }
+
+    /// Cycles until now.
+    #[inline(always)]
+    pub fn now(&self) -> u32 {
+        cortex_m::peripheral::DWT::cycle_count()
+    }
+}
+
+impl Cycles {
+    /// Cycles that `work` takes, if fewer than 2³², and its result.
+    #[inline(always)]
+    pub fn of<R>(&self, work: impl FnOnce() -> R) -> (u32, R) {
+        let begin = self.now();
+        let result = work();
+        (self.now().wrapping_sub(begin), result)
+    }
+
+    /// Waits for at least this many cycles.
+    pub fn wait(&self, cycles: u32) {
+        let begin = self.now();
+        while self.now().wrapping_sub(begin) < cycles {}
+    }
+}

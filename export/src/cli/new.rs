@@ -1,0 +1,57 @@
+//! `kinglet new`.
+
+use super::common::{self, ModelArgs};
+use crate::{flash, project};
+use miette::IntoDiagnostic;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Make a project of your own around a model: it builds with cargo, and runs in the emulator or on the board.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: kinglet new hello --board mps2-an386 --model model.onnx
+         cd hello && cargo run --release"
+)]
+pub(super) struct Args {
+    /// The folder to make; its last part is the project's name.
+    folder: PathBuf,
+    /// The board; `kinglet boards` lists them.
+    #[arg(long)]
+    board: String,
+    /// The model: an .onnx file or a .kinglet plan.
+    #[arg(long)]
+    model: PathBuf,
+    /// Where Kinglet's crates come from: a folder with its sources or the URL of a git repository. By default those that this
+    /// command was built from.
+    #[arg(long, value_name = "PATH|URL")]
+    kinglet: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let board = flash::any_board(&args.board).into_diagnostic()?;
+    let model = ModelArgs {
+        model: args.model,
+        input_shape: Vec::new(),
+        state: Vec::new(),
+    }
+    .open(board.plan_target)?;
+    let files = project::create(&args.folder, board, &model.plan, args.kinglet.as_deref())
+        .into_diagnostic()?;
+    if args.json {
+        common::print_json(&json!({
+            "folder": args.folder,
+            "board": board.name,
+            "files": files,
+        }));
+    } else {
+        println!(
+            "made {}; next:\n    cd {}\n    cargo run --release",
+            args.folder.display(),
+            args.folder.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Firmware for boards that one can hold: it links, and its sizes are those of a committed table. It has not run on hardware.
+//!
+//! `KINGLET_UPDATE_TABLES=1` writes the table instead of comparing.
+
+use kinglet_export::flash::{BOARDS, Firmware, Sizes, board, build};
+use kinglet_tests::performance::folder;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How far sizes may be off, in percent: compilers vary.
+const TOLERANCE: u64 = 2;
+
+fn table_path() -> PathBuf {
+    folder().join("hardware.json")
+}
+
+fn digits() -> Vec<u8> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    fs::read(models.join("digits_int8.kinglet")).unwrap()
+}
+
+fn near(found: u64, expected: u64) -> bool {
+    found.abs_diff(expected) * 100 <= expected * TOLERANCE
+}
+
+/// The words of a file, little-endian, at `at`.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+/// All formats of an image say the same, and the plan is in it.
+fn images_hold_the_plan(firmware: &Firmware, has_drive: bool, plan: &[u8]) {
+    let work = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = work.path().join(name);
+        firmware.write(&path).unwrap();
+        fs::read(path).unwrap()
+    };
+    let bin = write("image.bin");
+    assert!(bin.windows(plan.len()).any(|window| window == plan));
+    let hex = String::from_utf8(write("image.hex")).unwrap();
+    assert!(hex.ends_with(":00000001FF\n"));
+    if has_drive {
+        let uf2 = write("image.uf2");
+        let start = word(&uf2, 12);
+        for block in uf2.chunks(512) {
+            let at = (word(block, 12) - start) as usize;
+            let len = bin.len().saturating_sub(at).min(256);
+            assert_eq!(block[32..32 + len], bin[at..at + len]);
+        }
+    }
+}
+
+#[test]
+fn firmware_for_every_board_links_with_the_sizes_of_the_table() {
+    let plan = digits();
+    let built: BTreeMap<&str, Sizes> = BOARDS
+        .iter()
+        .map(|board| {
+            let firmware =
+                build(board, &plan, &|_| {}).unwrap_or_else(|e| panic!("{}: {e}", board.name));
+            println!("{} {:?}", board.name, firmware.sizes);
+            images_hold_the_plan(&firmware, board.name == "pico2", &plan[..32]);
+            (board.name, firmware.sizes)
+        })
+        .collect();
+    if std::env::var_os("KINGLET_UPDATE_TABLES").is_some_and(|value| value == "1") {
+        let text = serde_json::to_string_pretty(&built).unwrap();
+        fs::write(table_path(), text + "\n").unwrap();
+        return;
+    }
+    let table: BTreeMap<String, Sizes> =
+        serde_json::from_str(&fs::read_to_string(table_path()).unwrap()).unwrap();
+    assert!(table.keys().eq(built.keys()), "the table has all boards");
+    for (name, expected) in &table {
+        let found = built[name.as_str()];
+        assert!(
+            near(found.code, expected.code)
+                && near(found.static_ram, expected.static_ram)
+                && (found.plan, found.arena) == (expected.plan, expected.arena),
+            "{name}: {found:?}, the table has {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_plan_is_refused_before_anything_is_built() {
+    let board = board("nucleo-f446re").unwrap();
+    let error = build(board, &[0; 64], &|step| panic!("{step}")).unwrap_err();
+    assert!(error.to_string().contains("plan"), "{error}");
+}
