@@ -115,10 +115,11 @@ fn layer(zeros: usize) -> Graph {
 /// What the compiler promises, on the device: a layer is sparse only where that takes fewer instructions, and then it does.
 #[test]
 fn the_compiler_takes_what_takes_fewer_instructions() {
+    let mut taken = Vec::new();
     for name in ["mps2-an386", "mps3-an547", "mps2-an385"] {
         let board = board(name).unwrap();
         let mut chosen = Vec::new();
-        for zeros in [0, 50, 70, 80, 90, 97] {
+        for zeros in [0, 50, 80, 90, 97, 99] {
             let mut graph = layer(zeros);
             prepare(&mut graph);
             let run = |sparse: Sparse| {
@@ -139,10 +140,8 @@ fn the_compiler_takes_what_takes_fewer_instructions() {
             chosen.push(is_sparse);
         }
         assert!(!chosen[0], "{name}: nothing is zero");
-        assert_eq!(
-            chosen[4],
-            name != "mps3-an547",
-            "{name}: nine of ten are zero"
-        );
+        taken.extend(chosen[5].then_some(name));
     }
+    // Of a hundred weights one is left.
+    assert_eq!(taken, ["mps2-an385"]);
 }

@@ -141,7 +141,11 @@ mod tests {
             target: compile::Target::CortexM33,
             allow_older: true,
         };
-        let image = seal(&kinglet::doc_plan(), options, &key).unwrap();
+        let plan = kinglet::doc_plan();
+        let image = seal(&plan, options, &key).unwrap();
+        let arena_len = Plan::parse(AlignedBytes::from(&plan[..]).bytes())
+            .unwrap()
+            .arena_len() as u32;
         let header = ImageHeader::parse(&image).unwrap();
         let message = [header.signed(), &image[HEADER_LEN..]].concat();
         assert!(kinglet::slots::verify(
@@ -157,7 +161,7 @@ mod tests {
                 info.allow_older,
                 info.arena_bytes
             ),
-            (12, "cortex-m33", true, 64)
+            (12, "cortex-m33", true, arena_len)
         );
         assert_eq!(info.key, key.public().id());
         assert!(matches!(
