@@ -65,6 +65,7 @@ impl Tile<'_> {
 }
 
 /// `all` pixels in groups of nearly the same size, of `most` at most: each group's first pixel and size.
+#[cfg(target_arch = "x86_64")]
 pub(in crate::kernels) fn groups(all: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let size = match all.div_ceil(most.max(1)) {
         0 | 1 => all,
