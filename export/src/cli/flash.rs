@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Put a model on a board that one can hold: compile it for the board's core, build the firmware, flash it, show its log.
 ///
-/// Needs probe-rs and a debug probe, or, for boards whose boot loader is a USB drive, that drive. Without them the image is
+/// Needs probe-rs and a debug probe; for boards whose boot loader is a USB drive, that drive; for Espressif's, espflash. Without them the image is
 /// left in the current folder. The boards' firmware is built and measured by the tests; it has not run on hardware yet.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// The board; `kinglet boards` lists them. The model is compiled for its core.
     #[arg(long)]
     board: String,
-    /// Write the image and do not flash: .elf, .bin or .hex, for boards that are USB drives also .uf2.
+    /// Write the image and do not flash: .elf, and for most boards .bin and .hex; for those that are USB drives also .uf2.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
     /// Print one JSON object; the board's log is not shown.

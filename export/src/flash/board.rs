@@ -7,6 +7,20 @@ use crate::emulate::{self, Board, EmulateError, Kind};
 /// All boards that one can hold.
 pub const BOARDS: &[Board] = &[
     Board {
+        name: "esp32c3",
+        core: "RV32IMC",
+        plan_target: Target::Riscv32imc,
+        rust_target: "riscv32imc-unknown-none-elf",
+        hal: "esp-hal",
+        flash_len: 4 << 20,
+        // What the HAL's memory map leaves to data.
+        ram_len: 313 << 10,
+        stack_reserve: 8192,
+        load_len: None,
+        has_slots: false,
+        kind: Kind::Hardware(Flasher::EspFlash),
+    },
+    Board {
         name: "nrf52840-dk",
         core: "Cortex-M4F",
         plan_target: Target::CortexM4f,
@@ -35,6 +49,22 @@ pub const BOARDS: &[Board] = &[
         has_slots: false,
         kind: Kind::Hardware(Flasher::ProbeRs {
             chip: "STM32F446RETx",
+            drive: None,
+        }),
+    },
+    Board {
+        name: "nucleo-h743zi",
+        core: "Cortex-M7",
+        plan_target: Target::CortexM7,
+        rust_target: "thumbv7em-none-eabihf",
+        hal: "embassy-stm32",
+        flash_len: 2 << 20,
+        ram_len: 512 << 10,
+        stack_reserve: 4096,
+        load_len: None,
+        has_slots: false,
+        kind: Kind::Hardware(Flasher::ProbeRs {
+            chip: "STM32H743ZITx",
             drive: None,
         }),
     },

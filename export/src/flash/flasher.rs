@@ -16,6 +16,8 @@ pub enum Flasher {
         /// The USB drive that the board's boot loader is, for boards without a probe.
         drive: Option<Drive>,
     },
+    /// By `espflash` and the boot loader in the chip's ROM, on its serial port.
+    EspFlash,
 }
 
 /// A boot loader that is a USB drive and takes UF2 files.
@@ -32,6 +34,7 @@ impl Flasher {
     pub fn program(&self) -> &'static str {
         match self {
             Flasher::ProbeRs { .. } => "probe-rs",
+            Flasher::EspFlash => "espflash",
         }
     }
 
@@ -39,6 +42,16 @@ impl Flasher {
     pub fn drive(&self) -> Option<Drive> {
         match self {
             Flasher::ProbeRs { drive, .. } => *drive,
+            Flasher::EspFlash => None,
+        }
+    }
+
+    /// Formats of images besides `.elf`. Espressif's boot loader takes parts of one, which `espflash` makes.
+    pub(super) fn other_formats(&self) -> &'static [&'static str] {
+        match self {
+            Flasher::ProbeRs { drive: None, .. } => &["bin", "hex"],
+            Flasher::ProbeRs { drive: Some(_), .. } => &["uf2", "bin", "hex"],
+            Flasher::EspFlash => &[],
         }
     }
 
@@ -49,14 +62,21 @@ impl Flasher {
         {
             return Ok(Way::Drive(folder));
         }
-        let Flasher::ProbeRs { chip, .. } = self;
+        let install = match self {
+            Flasher::ProbeRs { .. } => {
+                "install it (https://probe.rs, or `cargo install probe-rs-tools --locked`)"
+            }
+            Flasher::EspFlash => "install it (`cargo install espflash --locked`)",
+        };
         let Some(program) = setup::find(self.program()) else {
             return Err(FlashError::NoTool {
                 program: self.program(),
-                advice: self.advice(
-                    "install it (https://probe.rs, or `cargo install probe-rs-tools --locked`)",
-                ),
+                advice: self.advice(install),
             });
+        };
+        let Flasher::ProbeRs { chip, .. } = self else {
+            // It looks for the port itself, and asks where there are several.
+            return Ok(Way::Serial { program });
         };
         let probes = setup::output(&mut Command::new(&program), &["list"])?;
         if !lists_a_probe(&probes) {
@@ -86,6 +106,9 @@ pub(super) enum Way {
         program: PathBuf,
         chip: &'static str,
     },
+    Serial {
+        program: PathBuf,
+    },
 }
 
 impl Way {
@@ -99,19 +122,14 @@ impl Way {
                 Ok(())
             }
             Way::Probe { program, chip } if monitor => {
-                let status = Command::new(program)
-                    .args(["run", "--chip", chip])
-                    .arg(elf)
-                    .status()
-                    .map_err(file_error("starting", program))?;
-                if status.success() {
-                    Ok(())
-                } else {
-                    Err(FlashError::Tool {
-                        program: program.display().to_string(),
-                        status: status.to_string(),
-                    })
-                }
+                shown(program, &["run", "--chip", chip], elf)
+            }
+            Way::Serial { program } => {
+                let monitored: &[_] = match monitor {
+                    true => &["flash", "--monitor", "--log-format", "defmt"],
+                    false => &["flash"],
+                };
+                shown(program, monitored, elf)
             }
             Way::Probe { program, chip } => {
                 let mut download = Command::new(program);
@@ -128,8 +146,25 @@ impl Way {
         match self {
             Way::Drive(folder) => folder.display().to_string(),
             Way::Probe { chip, .. } => format!("{chip}, by probe-rs"),
+            Way::Serial { .. } => "the serial port that espflash found".to_owned(),
         }
     }
+}
+
+/// Runs a tool whose output is for the user.
+fn shown(program: &Path, arguments: &[&str], elf: &Path) -> Result<(), FlashError> {
+    let status = Command::new(program)
+        .args(arguments)
+        .arg(elf)
+        .status()
+        .map_err(file_error("starting", program))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(FlashError::Tool {
+        program: program.display().to_string(),
+        status: status.to_string(),
+    })
 }
 
 /// Whether `probe-rs list` found one: it numbers them as `[0]: …`.

@@ -44,7 +44,7 @@ pub enum FlashError {
         /// The board.
         board: &'static str,
         /// Endings.
-        known: &'static str,
+        known: String,
     },
     /// The tool is not installed.
     #[error("`{program}` is not installed: {advice}")]
@@ -223,23 +223,22 @@ fn drive_of(board: &Board) -> Option<Drive> {
 ///
 /// [`FlashError::Format`] lists those that `board` takes.
 pub fn extension(board: &Board, path: &Path) -> Result<&'static str, FlashError> {
-    let has_drive = drive_of(board).is_some();
+    let others = match &board.kind {
+        Kind::Hardware(flasher) => flasher.other_formats(),
+        Kind::Emulated(_) => &[],
+    };
+    let known = || others.iter().copied().chain(["elf"]);
     let ending = path.extension().and_then(|ending| ending.to_str());
-    match ending {
-        Some("elf") => Ok("elf"),
-        Some("bin") => Ok("bin"),
-        Some("hex") => Ok("hex"),
-        Some("uf2") if has_drive => Ok("uf2"),
-        _ => Err(FlashError::Format {
+    known()
+        .find(|known| Some(*known) == ending)
+        .ok_or_else(|| FlashError::Format {
             path: path.display().to_string(),
             board: board.name,
-            known: if has_drive {
-                ".elf, .uf2, .bin or .hex"
-            } else {
-                ".elf, .bin or .hex"
-            },
-        }),
-    }
+            known: known()
+                .map(|known| format!(".{known}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 /// The format that a board's image has when nobody asks for another.
@@ -262,7 +261,7 @@ mod tests {
         let error = extension(dk, Path::new("a.uf2")).unwrap_err().to_string();
         assert_eq!(
             error,
-            "a.uf2 is no image for nrf52840-dk: the name must end in .elf, .bin or .hex"
+            "a.uf2 is no image for nrf52840-dk: the name must end in .bin, .hex, .elf"
         );
     }
 

@@ -255,16 +255,17 @@ debug = true
 }
 
 fn build_script(board: &Board) -> String {
-    let memory = if board.rust_target.starts_with("thumb") {
-        ""
-    } else {
-        "\"-Tmemory.x\", "
+    let scripts: &[&str] = match (&board.kind, board.rust_target.starts_with("thumb")) {
+        // The HAL's own, with the chip's memory map.
+        (Kind::Hardware(_), false) => &["-Tlinkall.x", "-Tdefmt.x"],
+        (Kind::Emulated(_), false) => &["-Tmemory.x", "-Tlink.x", "-Tdefmt.x", "--nmagic"],
+        (_, true) => &["-Tlink.x", "-Tdefmt.x", "--nmagic"],
     };
     format!(
         r#"//! Hands the linker its scripts; the board's crate brings the memory map.
 
 fn main() {{
-    for argument in [{memory}"-Tlink.x", "-Tdefmt.x", "--nmagic"] {{
+    for argument in {scripts:?} {{
         println!("cargo::rustc-link-arg-bins={{argument}}");
     }}
 }}
