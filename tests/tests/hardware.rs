@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How far sizes may be off, in percent: compilers vary.
-const TOLERANCE: u64 = 2;
+/// How far sizes may be off, in percent: compilers vary, and the HALs' panics name their sources' paths.
+const TOLERANCE: u64 = 5;
 
 fn table_path() -> PathBuf {
     folder().join("hardware.json")

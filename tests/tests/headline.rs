@@ -7,7 +7,6 @@ use kinglet_export::graph::{Data, Graph};
 use kinglet_export::model::load_graph;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_export::quantize::{Calibration, Options, calibrate, quantize};
-use kinglet_export::report::grouped;
 use kinglet_tests::performance::{Rival, Rivals, folder};
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::sample;
@@ -76,9 +75,22 @@ fn the_small_resnet_needs_a_fraction_of_what_the_rival_needs_for_the_whole_one()
     assert!(2 * ram <= rival.arena + RIVAL_STATIC_RAM + RIVAL_STACK);
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    for figure in [flash, ours.arena_bytes] {
-        let shown = grouped(figure);
-        assert!(readme.contains(&shown), "README.md does not say {shown}");
+    let row = readme
+        .lines()
+        .find(|line| line.contains("cifar10-small.onnx`, Kinglet"));
+    let cells = row
+        .unwrap()
+        .split('|')
+        .map(|cell| cell.replace([',', ' '], ""));
+    let shown: Vec<u64> = cells.filter_map(|cell| cell.parse().ok()).collect();
+    // Where the sources are, and the compiler, move a few bytes of code.
+    let found = [instructions, flash, ours.arena_bytes, ram];
+    assert_eq!(shown.len(), found.len(), "{row:?}");
+    for (shown, found) in shown.iter().zip(found) {
+        assert!(
+            shown.abs_diff(found) * 500 <= found,
+            "README.md has {shown}, not {found}"
+        );
     }
 }
 
