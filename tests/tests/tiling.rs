@@ -1,5 +1,6 @@
 //! Plans that run by bands of rows give the bytes of those that do not, in less memory.
 
+use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileError, CompileOptions, Compiled, Target, Tiling, compile};
 use kinglet_export::graph::Graph;
 use kinglet_export::model::{Model, load_graph};
@@ -20,6 +21,7 @@ fn compiled(graph: &Graph, target: Target, tiling: Tiling) -> Compiled {
     let options = CompileOptions {
         target,
         tiling,
+        sparse: Sparse::Never,
         ..CompileOptions::default()
     };
     compile(graph, &options).unwrap()
@@ -55,6 +57,7 @@ fn same_bytes(name: &str, graph: &Graph, random: &mut Random, seen: &mut Seen) {
             let options = CompileOptions {
                 target,
                 arena_limit: Some(limit),
+                sparse: Sparse::Never,
                 ..CompileOptions::default()
             };
             let limited = compile(graph, &options).unwrap();

@@ -7,7 +7,7 @@ use super::layers::{self, Layer, WORTHWHILE};
 use super::packing::{Packed, Weights};
 use super::planned::Planned;
 use super::storage::Needs;
-use super::{CompileOptions, StoredWeights, coded};
+use super::{CompileOptions, StoredWeights, Tiling, coded};
 use crate::graph::{Graph, Node, Op, ValueId};
 use kinglet::format::OpCode;
 use kinglet::kernels::scratch::Form;
@@ -79,6 +79,10 @@ pub(super) fn sparse(
     if candidates.iter().any(|c| c.report.sparse) {
         let limit = match options.sparse {
             Sparse::Always => usize::MAX,
+            // Memory is what counts then.
+            _ if options.tiling == Tiling::Smallest && options.arena_limit.is_none() => {
+                planned.placement.arena_len
+            }
             _ => coded::arena_limit(&planned, options),
         };
         apply_within(&mut planned, &mut candidates, limit);
