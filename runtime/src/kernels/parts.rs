@@ -34,6 +34,22 @@ pub(crate) fn chunks_of_both<'a, T, const N: usize>(
     core::iter::from_fn(move || Some((a.next()?, b.next()?)))
 }
 
+/// `all` in groups of equal size or one less, of `most` at most: the first one and the number of each.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+pub(crate) fn groups(all: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = all.div_ceil(most.max(1));
+    let (size, larger) = match count {
+        0 | 1 => (all, 0),
+        _ => (all / count, all % count),
+    };
+    let mut next = 0;
+    (0..count).map(move |group| {
+        let first = next;
+        next += size + usize::from(group < larger);
+        (first, next - first)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -50,6 +66,21 @@ mod tests {
             let (mut a, mut b) = (all.clone(), other.clone());
             let both = chunks_of_both::<_, 4>(&mut all, &mut other);
             prop_assert!(both.eq(a.chunks_mut(4).zip(b.chunks_mut(4))));
+        }
+
+        #[test]
+        #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+        fn groups_are_as_few_and_as_equal_as_can_be(all in 0usize..100, most in 1usize..20) {
+            let found: Vec<(usize, usize)> = groups(all, most).collect();
+            prop_assert_eq!(found.len(), all.div_ceil(most));
+            let mut next = 0;
+            for (first, count) in &found {
+                prop_assert!(*first == next && (1..=most).contains(count));
+                next += count;
+            }
+            prop_assert_eq!(next, all);
+            let sizes = found.iter().map(|group| group.1);
+            prop_assert!(sizes.clone().max().unwrap_or(0) - sizes.min().unwrap_or(0) <= 1);
         }
     }
 }

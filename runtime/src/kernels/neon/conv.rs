@@ -6,6 +6,7 @@
 
 use super::requantize::{Epilogue, Sums};
 use crate::kernels::octet::arm::{Layer, Results, Windows};
+use crate::kernels::parts::groups;
 use core::arch::aarch64::{
     int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vget_high_s8, vget_low_s8, vld1q_f32, vld1q_s8,
     vld1q_s32, vmull_s8, vpadalq_s16, vpaddq_s32, vreinterpretq_s8_s32,
@@ -24,13 +25,8 @@ macro_rules! by_tiles {
             y_step: $results.step,
             epilogue: &epilogue,
         };
-        // Tiles of equal size rather than a small last one.
-        let tiles = $windows.pixels.div_ceil($most);
-        let (size, larger) = ($windows.pixels / tiles, $windows.pixels % tiles);
         for block in 0..$results.channels.div_ceil(8) {
-            let mut pixel = 0;
-            for t in 0..tiles {
-                let count = size + usize::from(t < larger);
+            for (pixel, count) in groups($windows.pixels, $most) {
                 // SAFETY: the caller's promise, for pixels and a block that there are.
                 unsafe {
                     match count {
@@ -38,7 +34,6 @@ macro_rules! by_tiles {
                         _ => $tile::<$most>(&job, pixel, block),
                     }
                 }
-                pixel += count;
             }
         }
     }};

@@ -64,21 +64,6 @@ impl Tile<'_> {
     }
 }
 
-/// `all` pixels in groups of nearly the same size, of `most` at most: each group's first pixel and size.
-#[cfg(target_arch = "x86_64")]
-pub(in crate::kernels) fn groups(all: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let size = match all.div_ceil(most.max(1)) {
-        0 | 1 => all,
-        count => all.div_ceil(count),
-    };
-    let mut first = 0;
-    core::iter::from_fn(move || {
-        let group = (first, size.min(all - first));
-        first += group.1;
-        (group.1 > 0).then_some(group)
-    })
-}
-
 /// An instruction set. A value proves that the processor has it.
 pub trait Arm: Copy {
     /// A tap is one element of a pixel, which all channels share; `None` when something does not fit.

@@ -179,15 +179,26 @@ impl Windows<'_> {
     }
 }
 
-fn conv<A: Arm>(arm: A, g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32]) -> Option<()> {
-    let row = g.pointwise().then(|| g.as_row());
-    let g = match &row {
-        Some(row) => row.as_ref()?,
-        None => g,
-    };
+/// Consecutive outputs of a row whose windows meet the input alike.
+struct Segment<'s> {
+    image: &'s [f32],
+    /// Where each run of the first window begins in `image`, and how many taps of the kernel come before it.
+    runs: &'s mut [[usize; 2]],
+    /// Columns of a run.
+    len: usize,
+    pixels: usize,
+    /// Results from the first pixel on.
+    y: &'s mut [f32],
+}
+
+/// Gives `work` all outputs, segment by segment.
+fn segments(
+    g: &Geometry,
+    x: &[f32],
+    y: &mut [f32],
+    mut work: impl FnMut(Segment<'_>) -> Option<()>,
+) -> Option<()> {
     let windows = Windows::of(g);
-    let (depth, channels) = (g.input[2].get(), g.output[2].get());
-    let panel = g.window_len()?.checked_mul(NonZeroUsize::new(CHANNELS)?)?;
     let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
     let mut places = [[0; 2]; MOST_RUNS];
     for image in parts(x, NonZeroUsize::new(g.image_len())?).take(g.batch) {
@@ -197,36 +208,55 @@ fn conv<A: Arm>(arm: A, g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32
             while column < g.output[1].get() {
                 let (end, columns) = windows.segment(column);
                 let (runs, len) = windows.runs(&rows, &columns, &mut places)?;
-                for run in runs.iter_mut() {
-                    run[1] = run[1].checked_mul(depth)?.checked_mul(CHANNELS)?;
-                }
-                let constants = parts(layer.weights, panel).zip(layer.bias.as_chunks().0);
-                for (index, (weights, start)) in constants.enumerate() {
-                    let first = index.checked_mul(CHANNELS)?;
-                    let tile = Tile {
-                        x: image,
-                        weights,
-                        runs: &*runs,
-                        taps: len.checked_mul(depth)?,
-                        tap: [1, CHANNELS],
-                        pixel: g.stride[1].get().checked_mul(depth)?,
-                        pixels: end.checked_sub(column)?,
-                        start,
-                        bounds: Some([layer.min, layer.max]),
-                    };
-                    let at = column.checked_mul(channels)?.checked_add(first)?;
-                    let mut results = Results {
-                        y: y.get_mut(at..)?,
-                        step: channels,
-                        channels: channels.checked_sub(first)?.min(CHANNELS),
-                    };
-                    arm.shared(&tile, &mut results)?;
-                }
+                work(Segment {
+                    image,
+                    runs,
+                    len,
+                    pixels: end.checked_sub(column)?,
+                    y: y.get_mut(column.checked_mul(g.output[2].get())?..)?,
+                })?;
                 column = end;
             }
         }
     }
     Some(())
+}
+
+fn conv<A: Arm>(arm: A, g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32]) -> Option<()> {
+    let row = g.pointwise().then(|| g.as_row());
+    let g = match &row {
+        Some(row) => row.as_ref()?,
+        None => g,
+    };
+    let (depth, channels) = (g.input[2].get(), g.output[2].get());
+    let panel = g.window_len()?.checked_mul(NonZeroUsize::new(CHANNELS)?)?;
+    segments(g, x, y, |segment| {
+        for run in segment.runs.iter_mut() {
+            run[1] = run[1].checked_mul(depth)?.checked_mul(CHANNELS)?;
+        }
+        let constants = parts(layer.weights, panel).zip(layer.bias.as_chunks().0);
+        for (index, (weights, start)) in constants.enumerate() {
+            let first = index.checked_mul(CHANNELS)?;
+            let tile = Tile {
+                x: segment.image,
+                weights,
+                runs: &*segment.runs,
+                taps: segment.len.checked_mul(depth)?,
+                tap: [1, CHANNELS],
+                pixel: g.stride[1].get().checked_mul(depth)?,
+                pixels: segment.pixels,
+                start,
+                bounds: Some([layer.min, layer.max]),
+            };
+            let mut results = Results {
+                y: segment.y.get_mut(first..)?,
+                step: channels,
+                channels: channels.checked_sub(first)?.min(CHANNELS),
+            };
+            arm.shared(&tile, &mut results)?;
+        }
+        Some(())
+    })
 }
 
 fn dense<A: Arm>(
@@ -297,47 +327,34 @@ fn depthwise<A: Arm>(
     x: &[f32],
     y: &mut [f32],
 ) -> Option<()> {
-    let windows = Windows::of(g);
     let channels = g.input[2].get();
-    let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
-    let mut places = [[0; 2]; MOST_RUNS];
-    for image in parts(x, NonZeroUsize::new(g.image_len())?).take(g.batch) {
-        for oy in 0..g.output[0].get() {
-            let (rows, y) = (g.vertical(oy), out_rows.next()?);
-            let mut column = 0;
-            while column < g.output[1].get() {
-                let (end, columns) = windows.segment(column);
-                let (runs, len) = windows.runs(&rows, &columns, &mut places)?;
-                for run in runs.iter_mut() {
-                    run[1] = run[1].checked_mul(channels)?;
-                }
-                for first in (0..channels).step_by(CHANNELS) {
-                    let count = channels.checked_sub(first)?.min(CHANNELS);
-                    let mut start = [0.0; CHANNELS];
-                    let bias = layer.bias.get(first..)?.get(..count)?;
-                    start.get_mut(..count)?.copy_from_slice(bias);
-                    let tile = Tile {
-                        x: image.get(first..)?,
-                        weights: layer.weights.get(first..)?,
-                        runs: &*runs,
-                        taps: len,
-                        tap: [channels, channels],
-                        pixel: g.stride[1].get().checked_mul(channels)?,
-                        pixels: end.checked_sub(column)?,
-                        start: &start,
-                        bounds: Some([layer.min, layer.max]),
-                    };
-                    let at = column.checked_mul(channels)?.checked_add(first)?;
-                    let mut results = Results {
-                        y: y.get_mut(at..)?,
-                        step: channels,
-                        channels: count,
-                    };
-                    arm.own(&tile, &mut results)?;
-                }
-                column = end;
-            }
+    segments(g, x, y, |segment| {
+        for run in segment.runs.iter_mut() {
+            run[1] = run[1].checked_mul(channels)?;
         }
-    }
-    Some(())
+        for first in (0..channels).step_by(CHANNELS) {
+            let count = channels.checked_sub(first)?.min(CHANNELS);
+            let mut start = [0.0; CHANNELS];
+            let bias = layer.bias.get(first..)?.get(..count)?;
+            start.get_mut(..count)?.copy_from_slice(bias);
+            let tile = Tile {
+                x: segment.image.get(first..)?,
+                weights: layer.weights.get(first..)?,
+                runs: &*segment.runs,
+                taps: segment.len,
+                tap: [channels, channels],
+                pixel: g.stride[1].get().checked_mul(channels)?,
+                pixels: segment.pixels,
+                start: &start,
+                bounds: Some([layer.min, layer.max]),
+            };
+            let mut results = Results {
+                y: segment.y.get_mut(first..)?,
+                step: channels,
+                channels: count,
+            };
+            arm.own(&tile, &mut results)?;
+        }
+        Some(())
+    })
 }

@@ -6,6 +6,7 @@
 
 use super::requantize::{Epilogue, Sums};
 use crate::kernels::octet::arm::{Layer, Results, Windows};
+use crate::kernels::parts::groups;
 use core::arch::x86_64::{
     __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_hadd_epi32,
     _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute4x64_epi64,
@@ -49,13 +50,8 @@ pub(super) unsafe fn convolve(
             }
             return;
         }
-        // Tiles of equal size rather than a small last one.
-        let tiles = windows.pixels.div_ceil(PIXELS);
-        let (size, larger) = (windows.pixels / tiles, windows.pixels % tiles);
         for block in 0..blocks {
-            let mut pixel = 0;
-            for t in 0..tiles {
-                let count = size + usize::from(t < larger);
+            for (pixel, count) in groups(windows.pixels, PIXELS) {
                 match count {
                     1 => tile.run::<1, 1>(pixel, block),
                     2 => tile.run::<2, 1>(pixel, block),
@@ -64,7 +60,6 @@ pub(super) unsafe fn convolve(
                     5 => tile.run::<5, 1>(pixel, block),
                     _ => tile.run::<PIXELS, 1>(pixel, block),
                 }
-                pixel += count;
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use super::{Avx2, Avx512};
 use crate::kernels::panel::CHANNELS;
-use crate::kernels::panel::arm::{Arm, Results, Tile, groups};
+use crate::kernels::panel::arm::{Arm, Results, Tile};
+use crate::kernels::parts::groups;
 use core::arch::x86_64::{
     __m256, __m512, _mm256_add_ps, _mm256_broadcast_ss, _mm256_loadu_ps, _mm256_loadu_si256,
     _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_ps,

@@ -8,6 +8,7 @@
 use super::Avx2;
 use super::requantize::{Epilogue, Sums};
 use crate::kernels::octet::arm::{Arm, Layer, Results, Windows};
+use crate::kernels::parts::groups;
 use core::arch::x86_64::{
     __m256i, _mm256_dpbusd_epi32, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
     _mm256_setzero_si256,
@@ -117,21 +118,15 @@ unsafe fn convolve(windows: &Windows<'_, i8>, layer: &Layer<'_>, results: &mut R
             }
             return;
         }
-        // Tiles of equal size rather than a small last one.
-        let tiles = windows.pixels.div_ceil(PIXELS);
-        let (size, larger) = (windows.pixels / tiles, windows.pixels % tiles);
         let mut block = 0;
         while block < blocks {
             let two = block + 2 <= blocks;
-            let mut pixel = 0;
-            for t in 0..tiles {
-                let count = size + usize::from(t < larger);
+            for (pixel, count) in groups(windows.pixels, PIXELS) {
                 if two {
                     tile.pixels::<2>(pixel, count, block);
                 } else {
                     tile.pixels::<1>(pixel, count, block);
                 }
-                pixel += count;
             }
             block += if two { 2 } else { 1 };
         }
