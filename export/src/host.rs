@@ -88,6 +88,14 @@ impl Runner {
         Ok(Plan::parse(self.plan.bytes())?)
     }
 
+    /// The plan's self-test on this machine; see [`kinglet::Session::self_test`].
+    ///
+    /// # Errors
+    /// [`HostError::Run`] when it fails.
+    pub fn self_test(&mut self) -> Result<(), HostError> {
+        Ok(self.start()?.session.self_test()?)
+    }
+
     /// Digest of the plan's self-test on this machine; see [`kinglet::Session::self_test_digest`].
     ///
     /// # Errors
@@ -106,7 +114,7 @@ impl Runner {
         inputs: &[u8],
         observer: &mut impl Observer,
     ) -> Result<Vec<Vec<u8>>, HostError> {
-        Ok(self.run_all([inputs], observer)?.pop().unwrap_or_default())
+        self.start()?.run(inputs, observer)
     }
 
     /// Many inferences: for each sample the bytes of each output. Samples that hold no states have those of the run before; the

@@ -384,13 +384,18 @@ fn check(request: &Request<'_>, plan: &Plan<'_>) -> Result<(), EmulateError> {
     } else {
         Memory::Flash
     };
+    plan_fits(board, plan, memory)
+}
+
+/// Whether `plan`, in `memory`, and its arena with a stack have room on `board`.
+pub(crate) fn plan_fits(
+    board: &Board,
+    plan: &Plan<'_>,
+    memory: Memory,
+) -> Result<(), EmulateError> {
     fits(board, "the plan", plan.core_len() as u64, memory)?;
-    fits(
-        board,
-        "the arena with a stack",
-        (plan.arena_len() + board.stack_reserve) as u64,
-        Memory::Ram,
-    )
+    let ram = (plan.arena_len() + board.stack_reserve) as u64;
+    fits(board, "the arena with a stack", ram, Memory::Ram)
 }
 
 #[derive(Clone, Copy)]

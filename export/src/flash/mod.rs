@@ -7,7 +7,7 @@ mod image;
 
 use crate::emulate::firmware::{self, Program};
 use crate::emulate::image::Image;
-use crate::emulate::{Board, EmulateError, Kind, Memory, file_error, fits};
+use crate::emulate::{self, Board, EmulateError, Kind, Memory, file_error, fits, plan_fits};
 use crate::files::{self, FileError};
 use crate::host::AlignedBytes;
 use crate::setup::SetupError;
@@ -114,9 +114,7 @@ pub fn build(
     let aligned = AlignedBytes::from(plan);
     let plan = Plan::parse(aligned.bytes()).map_err(EmulateError::from)?;
     let (core_len, arena_len) = (plan.core_len(), plan.arena_len());
-    fits(board, "the plan", core_len as u64, Memory::Flash)?;
-    let ram = (arena_len + board.stack_reserve) as u64;
-    fits(board, "the arena with a stack", ram, Memory::Ram)?;
+    plan_fits(board, &plan, Memory::Flash)?;
 
     let toolchain = board.toolchain(progress)?;
     let work =
@@ -174,7 +172,7 @@ impl Firmware {
     /// [`FlashError::NoTool`] and [`FlashError::NoProbe`] say what is missing.
     pub fn flash(&self, monitor: bool) -> Result<String, FlashError> {
         let Kind::Hardware(flasher) = &self.board.kind else {
-            return Err(emulate_only(self.board));
+            return Err(FlashError::Build(emulate::unknown(self.board.name, BOARDS)));
         };
         let way = flasher.find()?;
         let uf2 = match flasher.drive() {
@@ -197,17 +195,6 @@ impl Firmware {
     fn runs(&self) -> Result<Vec<image::Run>, FlashError> {
         image::runs(&self.elf).map_err(FlashError::Build)
     }
-}
-
-fn emulate_only(board: &Board) -> FlashError {
-    FlashError::Build(EmulateError::UnknownBoard {
-        name: board.name.to_owned(),
-        known: BOARDS
-            .iter()
-            .map(|board| board.name)
-            .collect::<Vec<_>>()
-            .join(", "),
-    })
 }
 
 fn drive_of(board: &Board) -> Option<Drive> {

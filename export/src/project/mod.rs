@@ -1,6 +1,6 @@
 //! A project of the user's own: the smallest firmware around a model, outside of our workspaces.
 
-use crate::emulate::{Board, EmulateError, Kind, Memory, firmware, fits};
+use crate::emulate::{Board, EmulateError, Kind, Memory, firmware, plan_fits};
 use crate::host::AlignedBytes;
 use crate::setup;
 use kinglet::format::DType;
@@ -90,9 +90,7 @@ pub fn create(
     }
     let aligned = AlignedBytes::from(plan);
     let parsed = Plan::parse(aligned.bytes())?;
-    fits(board, "the plan", parsed.core_len() as u64, Memory::Flash)?;
-    let ram = (parsed.arena_len() + board.stack_reserve) as u64;
-    fits(board, "the arena with a stack", ram, Memory::Ram)?;
+    plan_fits(board, &parsed, Memory::Flash)?;
 
     let sources = firmware::sources(board)?;
     let settings = Settings::read(&sources.join(".cargo/config.toml"))?;

@@ -4,7 +4,7 @@ use super::key::{SecretKey, hex};
 use crate::compile;
 use crate::host::{AlignedBytes, HostError, Runner};
 use kinglet::slots::{HEADER_LEN, ImageHeader, Refusal, Target, flags, key_id};
-use kinglet::{DynSession, Plan, PlanError, RunError};
+use kinglet::{Plan, PlanError, RunError};
 use zerocopy::IntoBytes;
 
 /// How an image is signed.
@@ -43,11 +43,12 @@ impl From<PlanError> for SignError {
 /// # Errors
 /// The plan does not run here.
 pub fn sign(plan: &[u8], options: SignOptions, key: &SecretKey) -> Result<Vec<u8>, SignError> {
-    let runner = Runner::new(plan)?;
-    let mut arena = AlignedBytes::zeroed(runner.plan()?.arena_len());
-    let session = DynSession::new(runner.plan()?, arena.bytes_mut());
-    let mut session = session.map_err(HostError::from)?;
-    session.self_test().map_err(SignError::SelfTest)?;
+    Runner::new(plan)?
+        .self_test()
+        .map_err(|error| match error {
+            HostError::Run(error) => SignError::SelfTest(error),
+            other => SignError::Plan(other),
+        })?;
     seal(plan, options, key)
 }
 
