@@ -191,4 +191,7 @@ on_boards! {
     // 16 KiB of RAM: too little for a second of frames and the transform's stack.
     m0: "microbit": activity images;
     riscv: "riscv32-virt": keywords activity images;
+    a53: "cortex-a53-virt": keywords activity images;
+    a76: "cortex-a76-virt": images;
+    i8mm: "aarch64-i8mm-virt": images;
 }

@@ -133,6 +133,9 @@ on_boards! {
     m3: "mps2-an385";
     m0: "microbit";
     riscv: "riscv32-virt";
+    a53: "cortex-a53-virt";
+    a76: "cortex-a76-virt";
+    i8mm: "aarch64-i8mm-virt";
 }
 
 #[test]

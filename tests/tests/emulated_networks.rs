@@ -116,4 +116,7 @@ on_boards! {
     m3: "mps2-an385" [split_layers_give_the_hosts_bytes] [wide_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes]
         [every_operator_gives_the_hosts_bytes];
     riscv: "riscv32-virt" [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
+    a53: "cortex-a53-virt" [int8_networks_give_the_hosts_bytes] [float_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
+    a76: "cortex-a76-virt" [split_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
+    i8mm: "aarch64-i8mm-virt" [split_layers_give_the_hosts_bytes] [int8_networks_give_the_hosts_bytes] [every_operator_gives_the_hosts_bytes];
 }

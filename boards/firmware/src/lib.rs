@@ -24,6 +24,7 @@ mod failure;
 pub mod host;
 mod log;
 mod panic;
+mod pin;
 #[doc(hidden)]
 pub mod programs;
 mod register;
@@ -37,6 +38,7 @@ mod steps;
 pub use board::Board;
 pub use counter::{InstructionCounter, scale};
 pub use failure::Failure;
+pub use pin::NoPin;
 pub use register::Register;
 
 #[doc(hidden)]

@@ -5,25 +5,7 @@ mod counter;
 
 pub use counter::Counter;
 
-use core::convert::Infallible;
-use embedded_hal::digital::{ErrorType, OutputPin};
-
-/// The machine has no pins.
-pub struct NoPin;
-
-impl ErrorType for NoPin {
-    type Error = Infallible;
-}
-
-impl OutputPin for NoPin {
-    fn set_low(&mut self) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn set_high(&mut self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
+use kinglet_firmware::NoPin;
 
 /// The machine.
 pub struct Board;

@@ -104,6 +104,31 @@ const fn mps(
     }
 }
 
+/// QEMU's machine with a 64-bit core of phones, which run the plans of the host.
+const fn aarch64(
+    name: &'static str,
+    core: &'static str,
+    arguments: &'static [&'static str],
+) -> Board {
+    Board {
+        name,
+        core,
+        plan_target: Target::Host,
+        rust_target: "aarch64-unknown-none",
+        hal: NO_HAL,
+        flash_len: 32 << 20,
+        ram_len: 64 << 20,
+        stack_reserve: 8192,
+        load_len: Some(64 << 20),
+        has_slots: false,
+        kind: Kind::Emulated(Machine {
+            emulator: Emulator::Aarch64,
+            arguments,
+            icount_shift: 0,
+        }),
+    }
+}
+
 /// The board of commands that are not told another.
 pub const DEFAULT_BOARD: &str = "mps2-an386";
 
@@ -192,6 +217,41 @@ pub const BOARDS: &[Board] = &[
             icount_shift: 0,
         }),
     },
+    aarch64(
+        "cortex-a53-virt",
+        "Cortex-A53",
+        &[
+            "-machine",
+            "virt",
+            "-m",
+            "256",
+            "-nic",
+            "none",
+            "-cpu",
+            "cortex-a53",
+        ],
+    ),
+    aarch64(
+        "cortex-a76-virt",
+        "Cortex-A76",
+        &[
+            "-machine",
+            "virt",
+            "-m",
+            "256",
+            "-nic",
+            "none",
+            "-cpu",
+            "cortex-a76",
+        ],
+    ),
+    aarch64(
+        "aarch64-i8mm-virt",
+        "Armv8.6-A with i8mm",
+        &[
+            "-machine", "virt", "-m", "256", "-nic", "none", "-cpu", "max",
+        ],
+    ),
 ];
 
 /// The emulated board of this name.
@@ -240,7 +300,7 @@ mod tests {
         let error = board("mps2").unwrap_err().to_string();
         assert_eq!(
             error,
-            "no board is named `mps2`; known boards: mps2-an386, mps2-an500, mps2-an505, mps3-an547, mps2-an385, microbit, riscv32-virt"
+            "no board is named `mps2`; known boards: mps2-an386, mps2-an500, mps2-an505, mps3-an547, mps2-an385, microbit, riscv32-virt, cortex-a53-virt, cortex-a76-virt, aarch64-i8mm-virt"
         );
     }
 }

@@ -1,9 +1,9 @@
 //! What a linked firmware image takes of the board's memories.
 
 use super::EmulateError;
-use object::elf::{FileHeader32, PT_LOAD, SHF_ALLOC, SHF_WRITE};
+use object::elf::{FileHeader32, FileHeader64, PT_LOAD, SHF_ALLOC, SHF_WRITE};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
-use object::{Endianness, SectionIndex};
+use object::{Endianness, FileKind, SectionIndex};
 
 /// The name, within the mangled symbol, of the firmware's arena.
 const ARENA_SYMBOL: &str = "KINGLET_ARENA";
@@ -20,30 +20,34 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Measures a 32-bit ELF file.
+    /// Measures an ELF file.
     pub(crate) fn parse(elf: &[u8]) -> Result<Image, EmulateError> {
-        Self::measure(elf).map_err(|error| EmulateError::Image(error.to_string()))
+        let measured = match FileKind::parse(elf) {
+            Ok(FileKind::Elf64) => Self::measure::<FileHeader64<Endianness>>(elf),
+            _ => Self::measure::<FileHeader32<Endianness>>(elf),
+        };
+        measured.map_err(|error| EmulateError::Image(error.to_string()))
     }
 
-    fn measure(elf: &[u8]) -> Result<Image, object::Error> {
-        let header = FileHeader32::<Endianness>::parse(elf)?;
+    fn measure<H: FileHeader<Endian = Endianness>>(elf: &[u8]) -> Result<Image, object::Error> {
+        let header = H::parse(elf)?;
         let endian = header.endian()?;
         let segments = header.program_headers(endian, elf)?;
         let flash = segments
             .iter()
             .filter(|segment| segment.p_type(endian) == PT_LOAD)
-            .map(|segment| u64::from(segment.p_filesz(endian)))
+            .map(|segment| segment.p_filesz(endian).into())
             .sum();
         let sections = header.sections(endian, elf)?;
         let ram = sections
             .iter()
             .filter(|section| {
-                let flags = section.sh_flags(endian);
+                let flags: u64 = section.sh_flags(endian).into();
                 // RISC-V's linker script gives all the RAM that is left to a section of this name.
                 let is_stack = sections.section_name(endian, section) == Ok(b".stack");
-                flags & SHF_ALLOC != 0 && flags & SHF_WRITE != 0 && !is_stack
+                flags & u64::from(SHF_ALLOC) != 0 && flags & u64::from(SHF_WRITE) != 0 && !is_stack
             })
-            .map(|section| u64::from(section.sh_size(endian)))
+            .map(|section| section.sh_size(endian).into())
             .sum();
         let symbols = sections.symbols(endian, elf, object::elf::SHT_SYMTAB)?;
         let arena = symbols
@@ -51,13 +55,15 @@ impl Image {
             // Symbols of the log's strings have sizes and names of their own, in a section that is not loaded.
             .filter(|symbol| {
                 let section = sections.section(SectionIndex(symbol.st_shndx(endian).into()));
-                section.is_ok_and(|section| section.sh_flags(endian) & SHF_WRITE != 0)
+                section.is_ok_and(|section| {
+                    section.sh_flags(endian).into() & u64::from(SHF_WRITE) != 0
+                })
             })
             .filter(|symbol| {
                 let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
                 String::from_utf8_lossy(name).contains(ARENA_SYMBOL)
             })
-            .map(|symbol| u64::from(symbol.st_size(endian)))
+            .map(|symbol| symbol.st_size(endian).into())
             .sum();
         Ok(Image { flash, ram, arena })
     }

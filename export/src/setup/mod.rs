@@ -30,6 +30,8 @@ pub const CACHE: &str = "KINGLET_CACHE";
 pub enum Emulator {
     /// Arm's 32-bit cores.
     Arm,
+    /// Arm's 64-bit cores.
+    Aarch64,
     /// RISC-V with 32 bits.
     Riscv32,
 }
@@ -39,6 +41,7 @@ impl Emulator {
     pub fn program(self) -> &'static str {
         match self {
             Emulator::Arm => "qemu-system-arm",
+            Emulator::Aarch64 => "qemu-system-aarch64",
             Emulator::Riscv32 => "qemu-system-riscv32",
         }
     }
@@ -46,7 +49,7 @@ impl Emulator {
     /// Debian's package with it.
     fn debian_package(self) -> &'static str {
         match self {
-            Emulator::Arm => "qemu-system-arm",
+            Emulator::Arm | Emulator::Aarch64 => "qemu-system-arm",
             Emulator::Riscv32 => "qemu-system-misc",
         }
     }

@@ -1,6 +1,11 @@
 //! What only assembly can say, for each architecture: requests to the host, the stack pointer, loops of known length, and
 //! faults.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::{paint, request, spin, stack_limit};
+
 #[cfg(target_arch = "arm")]
 mod arm;
 #[cfg(all(target_arch = "arm", feature = "slots"))]

@@ -1,0 +1,5 @@
+//! Keywords in recorded sound.
+#![no_std]
+#![no_main]
+
+kinglet_firmware::app!(keywords, cortex_a53_virt::Board);

@@ -1,0 +1,5 @@
+//! The firmware without a model: it loads the plan at run time. Its arena is nearly all RAM; the rest is for the stack.
+#![no_std]
+#![no_main]
+
+kinglet_firmware::loader!(cortex_a53_virt::Board, 0x400_0000 - 0x2_0000);
