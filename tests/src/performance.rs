@@ -85,17 +85,24 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("performance")
 }
 
-/// What has grown against `committed`, a line for each. Another folder makes the linker order functions otherwise, which moves
-/// counts a little: 0.2 % and 64 are not growth. With another compiler 3 % are not.
+/// Whether tables and pages are to be written instead of compared.
+pub fn updating() -> bool {
+    std::env::var_os("KINGLET_UPDATE_TABLES").is_some_and(|value| value == "1")
+}
+
+/// Whether a figure has grown. Another folder makes the linker order functions otherwise, which moves counts a little: 0.2 % and 64 are
+/// not growth. With another compiler 3 % are not.
+pub fn has_grown(before: u64, now: u64, same_compiler: bool) -> bool {
+    let slack = if same_compiler { 0.002 } else { 0.03 };
+    now as f64 > before as f64 * (1.0 + slack) + 64.0
+}
+
+/// What has grown against `committed`, a line for each.
 pub fn growth(committed: &Table, measured: &Table) -> Vec<String> {
-    let slack = if committed.compiler == measured.compiler {
-        0.002
-    } else {
-        0.03
-    };
+    let same_compiler = committed.compiler == measured.compiler;
     let mut lines = Vec::new();
     let mut compare = |what: String, before: Option<u64>, now: u64| match before {
-        Some(before) if now as f64 > before as f64 * (1.0 + slack) + 64.0 => {
+        Some(before) if has_grown(before, now, same_compiler) => {
             lines.push(format!("{what}: {before} in the table, {now} measured"));
         }
         Some(_) => {}

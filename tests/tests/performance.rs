@@ -10,7 +10,7 @@ use kinglet_export::emulate::{Board, Emulation, Mode, Request, board, emulate};
 use kinglet_export::model::Model;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_tests::costs::{self, Measurements, refine};
-use kinglet_tests::performance::{Rivals, Row, Step, Table, folder, growth, page};
+use kinglet_tests::performance::{Rivals, Row, Step, Table, folder, growth, page, updating};
 use kinglet_tests::zoo::{self, Golden};
 use kinglet_tests::zoo_claims;
 use std::fs;
@@ -35,10 +35,6 @@ const TINY: [(&str, Golden); 4] = [
 
 /// How far a prediction may be off, for models that the table of costs was refined with.
 const PREDICTION: f64 = 0.15;
-
-fn updating() -> bool {
-    std::env::var_os("KINGLET_UPDATE_TABLES").is_some_and(|value| value == "1")
-}
 
 fn read(name: &str) -> Table {
     let path = folder().join(format!("{name}.json"));

@@ -1,17 +1,19 @@
 //! Convolutions: eight channels by up to eight pixels at a time with dot products, by four without.
 //!
-//! A group of weights is two vectors of four channels by four taps, and four taps of a pixel are broadcast. `SDOT` adds their
-//! products to four channels' sums at once. Without it, `SMULL` makes products of 16 bits, and `SADALP` adds pairs of them to
-//! partial sums of two channels, which are added up at the end.
+//! A group of weights is two vectors of four channels by four taps. `SDOT` adds its products with four taps of a pixel, a lane of a
+//! vector of sixteen, to four channels' sums at once. Without it, `SMULL` makes products of 16 bits, and `SADALP` adds pairs of
+//! them to partial sums of two channels, which are added up at the end.
 
 use super::requantize::{Epilogue, Sums};
 use crate::kernels::octet::arm::{Layer, Results, Windows};
 use crate::kernels::parts::groups;
 use core::arch::aarch64::{
-    int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vget_high_s8, vget_low_s8, vld1q_f32, vld1q_s8,
-    vld1q_s32, vmull_s8, vpadalq_s16, vpaddq_s32, vreinterpretq_s8_s32,
+    int8x16_t, int32x4_t, vaddq_s32, vdup_n_s32, vdupq_n_s32, vget_high_s8, vget_low_s8, vld1q_f32,
+    vld1q_s8, vld1q_s32, vmull_s8, vpadalq_s16, vpaddq_s32, vreinterpret_s8_s32,
+    vreinterpretq_s8_s32, vsetq_lane_s32,
 };
 use core::arch::asm;
+use core::array::from_fn;
 
 /// Calls `$tile` with all blocks and as many pixels as there are, `$most` at most.
 macro_rules! by_tiles {
@@ -38,15 +40,33 @@ macro_rules! by_tiles {
         }
     }};
 }
+pub(super) use by_tiles;
+
+/// `$body` for each pixel `$p` of `$count`, eight at most. A loop would not be unrolled, and then the sums that it finds by an index
+/// would be kept in memory all the time.
+macro_rules! each_pixel {
+    ($p:ident, $count:ident, $body:expr) => {
+        each_pixel!($p, $count, $body, 0 1 2 3 4 5 6 7)
+    };
+    ($p:ident, $count:ident, $body:expr, $($index:literal)*) => {
+        $(
+            if $index < $count {
+                const $p: usize = $index;
+                $body
+            }
+        )*
+    };
+}
+pub(super) use each_pixel;
 
 /// What tiles of pixels have in common.
-struct Job<'t> {
-    windows: &'t Windows<'t, i8>,
-    layer: &'t Layer<'t>,
-    channels: usize,
-    y: *mut i8,
-    y_step: usize,
-    epilogue: &'t Epilogue,
+pub(super) struct Job<'t> {
+    pub(super) windows: &'t Windows<'t, i8>,
+    pub(super) layer: &'t Layer<'t>,
+    pub(super) channels: usize,
+    pub(super) y: *mut i8,
+    pub(super) y_step: usize,
+    pub(super) epilogue: &'t Epilogue,
 }
 
 impl Job<'_> {
@@ -56,7 +76,7 @@ impl Job<'_> {
     /// There are such a pixel and block.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn store(&self, pixel: usize, block: usize, sums: [int32x4_t; 2]) {
+    pub(super) unsafe fn store(&self, pixel: usize, block: usize, sums: [int32x4_t; 2]) {
         let channel = block * 8;
         // SAFETY: the caller's promise.
         unsafe {
@@ -76,7 +96,7 @@ impl Job<'_> {
     /// There is such a block.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn bias(&self, block: usize) -> [int32x4_t; 2] {
+    pub(super) unsafe fn bias(&self, block: usize) -> [int32x4_t; 2] {
         // SAFETY: the caller's promise.
         unsafe {
             let bias = self.layer.bias.as_ptr().add(block).cast();
@@ -84,54 +104,54 @@ impl Job<'_> {
         }
     }
 
-    /// Calls `add` with the weights of each group and its taps of the first pixel.
+    /// The weights of a block.
     ///
     /// # Safety
-    /// There are such a pixel and block.
+    /// There is such a block.
     #[inline(always)]
-    unsafe fn groups(&self, pixel: usize, block: usize, mut add: impl FnMut(*const i8, *const i8)) {
-        // SAFETY: the caller's promise; weights are read in order.
-        unsafe {
-            let mut weights = self.layer.weights.as_ptr().add(block * self.layer.block);
-            let rows = self.windows.rows.as_ptr().add(pixel * self.windows.step);
-            for run in self.windows.runs {
-                let mut taps = rows.add(*run);
-                let end = taps.add(self.windows.len);
-                while taps < end {
-                    add(weights, taps);
-                    weights = weights.add(32);
-                    taps = taps.add(4);
-                }
-            }
-        }
+    pub(super) unsafe fn weights(&self, block: usize) -> *const i8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.layer.weights.as_ptr().add(block * self.layer.block) }
+    }
+
+    /// Where a run of a pixel's window begins.
+    ///
+    /// # Safety
+    /// There are such a pixel and run.
+    #[inline(always)]
+    pub(super) unsafe fn taps(&self, pixel: usize, run: usize) -> *const i8 {
+        let rows = self.windows.rows.as_ptr();
+        // SAFETY: the caller's promise.
+        unsafe { rows.add(pixel * self.windows.step + run) }
     }
 }
 
-/// `sum + Σ a·b` for each four bytes.
+/// Adds to each lane of `sum` the products of its four bytes of `a` with the four of lane `LANE` of `b`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn sdot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+fn sdot<const LANE: usize>(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
     let mut sum = sum;
     // SAFETY: registers only; the feature is enabled.
     unsafe {
         asm!(
-            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
-            sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.4b[{lane}]",
+            sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b, lane = const LANE,
             options(pure, nomem, nostack, preserves_flags)
         );
     }
     sum
 }
 
-/// Four taps, in every lane.
+/// Four taps, and zeros behind them.
 ///
 /// # Safety
 /// They may be read.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn broadcast(taps: *const i8) -> int8x16_t {
+pub(super) unsafe fn four(taps: *const i8) -> int8x16_t {
     // SAFETY: the caller's promise.
-    vreinterpretq_s8_s32(vdupq_n_s32(unsafe { taps.cast::<i32>().read_unaligned() }))
+    let taps = unsafe { taps.cast::<i32>().read_unaligned() };
+    vreinterpretq_s8_s32(vsetq_lane_s32::<0>(taps, vdupq_n_s32(0)))
 }
 
 /// # Safety
@@ -145,26 +165,54 @@ pub(super) unsafe fn convolve_dotprod(
     by_tiles!(dotprod_tile, windows, layer, results, 8, 1 2 3 4 5 6 7)
 }
 
+/// Adds the products of a group of weights with lane `LANE` of each pixel's taps.
+///
+/// # Safety
+/// There is such a group.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn group<const P: usize, const LANE: usize>(
+    sums: &mut [[int32x4_t; 2]; P],
+    weights: *const i8,
+    taps: &[int8x16_t; P],
+) {
+    // SAFETY: the caller's promise.
+    let [low, high] = unsafe { [vld1q_s8(weights), vld1q_s8(weights.add(16))] };
+    for (sums, taps) in sums.iter_mut().zip(taps) {
+        sums[0] = sdot::<LANE>(sums[0], low, *taps);
+        sums[1] = sdot::<LANE>(sums[1], high, *taps);
+    }
+}
+
 /// # Safety
 /// There are `P` pixels from `pixel` on, and such a block.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn dotprod_tile<const P: usize>(job: &Job<'_>, pixel: usize, block: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; weights are read in order.
     unsafe {
         let mut sums = [job.bias(block); P];
-        let step = job.windows.step;
-        job.groups(pixel, block, |weights, taps| {
-            let (low, high) = (vld1q_s8(weights), vld1q_s8(weights.add(16)));
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let x = broadcast(taps.add(p * step));
-                sums[0] = sdot(sums[0], low, x);
-                sums[1] = sdot(sums[1], high, x);
+        let (step, len) = (job.windows.step, job.windows.len);
+        let mut weights = job.weights(block);
+        for run in job.windows.runs {
+            let mut first = job.taps(pixel, *run);
+            for _ in 0..len / 16 {
+                let taps = from_fn(|p| vld1q_s8(first.add(p * step)));
+                group::<P, 0>(&mut sums, weights, &taps);
+                group::<P, 1>(&mut sums, weights.add(32), &taps);
+                group::<P, 2>(&mut sums, weights.add(64), &taps);
+                group::<P, 3>(&mut sums, weights.add(96), &taps);
+                weights = weights.add(128);
+                first = first.add(16);
             }
-        });
-        for (p, sums) in sums.iter().enumerate() {
-            job.store(pixel + p, block, *sums);
+            for _ in 0..len % 16 / 4 {
+                let taps = from_fn(|p| four(first.add(p * step)));
+                group::<P, 0>(&mut sums, weights, &taps);
+                weights = weights.add(32);
+                first = first.add(4);
+            }
         }
+        each_pixel!(INDEX, P, job.store(pixel + INDEX, block, sums[INDEX]));
     }
 }
 
@@ -188,21 +236,29 @@ unsafe fn tile<const P: usize>(job: &Job<'_>, pixel: usize, block: usize) {
     unsafe {
         let mut sums = [[vdupq_n_s32(0); 4]; P];
         let step = job.windows.step;
-        job.groups(pixel, block, |weights, taps| {
-            let (low, high) = (vld1q_s8(weights), vld1q_s8(weights.add(16)));
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let x = vget_low_s8(broadcast(taps.add(p * step)));
-                sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(low), x));
-                sums[1] = vpadalq_s16(sums[1], vmull_s8(vget_high_s8(low), x));
-                sums[2] = vpadalq_s16(sums[2], vmull_s8(vget_low_s8(high), x));
-                sums[3] = vpadalq_s16(sums[3], vmull_s8(vget_high_s8(high), x));
+        let mut weights = job.weights(block);
+        for run in job.windows.runs {
+            let mut first = job.taps(pixel, *run);
+            for _ in 0..job.windows.len / 4 {
+                let (low, high) = (vld1q_s8(weights), vld1q_s8(weights.add(16)));
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    let taps = first.add(p * step).cast::<i32>().read_unaligned();
+                    let x = vreinterpret_s8_s32(vdup_n_s32(taps));
+                    sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(low), x));
+                    sums[1] = vpadalq_s16(sums[1], vmull_s8(vget_high_s8(low), x));
+                    sums[2] = vpadalq_s16(sums[2], vmull_s8(vget_low_s8(high), x));
+                    sums[3] = vpadalq_s16(sums[3], vmull_s8(vget_high_s8(high), x));
+                }
+                weights = weights.add(32);
+                first = first.add(4);
             }
-        });
-        let bias = job.bias(block);
-        for (p, sums) in sums.iter().enumerate() {
-            let low = vaddq_s32(vpaddq_s32(sums[0], sums[1]), bias[0]);
-            let high = vaddq_s32(vpaddq_s32(sums[2], sums[3]), bias[1]);
-            job.store(pixel + p, block, [low, high]);
         }
+        let bias = job.bias(block);
+        each_pixel!(INDEX, P, {
+            let [a, b, c, d] = sums[INDEX];
+            let low = vaddq_s32(vpaddq_s32(a, b), bias[0]);
+            let high = vaddq_s32(vpaddq_s32(c, d), bias[1]);
+            job.store(pixel + INDEX, block, [low, high]);
+        });
     }
 }

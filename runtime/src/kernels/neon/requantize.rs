@@ -98,9 +98,14 @@ impl Epilogue {
         if let Some(sum) = &self.sum {
             // SAFETY: the caller's promise, for the channels that there are; eight bytes fit.
             let other = unsafe {
-                core::ptr::copy_nonoverlapping(y, bytes.as_mut_ptr(), count);
-                vmovl_s8(vld1_s8(bytes.as_ptr()))
+                if count == 8 {
+                    vld1_s8(y)
+                } else {
+                    core::ptr::copy_nonoverlapping(y, bytes.as_mut_ptr(), count);
+                    vld1_s8(bytes.as_ptr())
+                }
             };
+            let other = vmovl_s8(other);
             low = sum.add(low, vmovl_s16(vget_low_s16(other)));
             high = sum.add(high, vmovl_s16(vget_high_s16(other)));
         }

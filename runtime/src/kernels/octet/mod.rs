@@ -219,6 +219,10 @@ macro_rules! dispatch {
             return $function(arm, $($argument),*);
         }
         #[cfg(target_arch = "aarch64")]
+        if let Some(arm) = super::neon::I8mm::detect() {
+            return $function(arm, $($argument),*);
+        }
+        #[cfg(target_arch = "aarch64")]
         if let Some(arm) = super::neon::Dotprod::detect() {
             return $function(arm, $($argument),*);
         }

@@ -161,6 +161,10 @@ macro_rules! on_every_arm {
         if let Some(arm) = crate::kernels::neon::Dotprod::detect() {
             $example.$check("dot products", arm)?;
         }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(arm) = crate::kernels::neon::I8mm::detect() {
+            $example.$check("products of matrices", arm)?;
+        }
     }};
 }
 

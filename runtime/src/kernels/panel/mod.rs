@@ -69,6 +69,10 @@ macro_rules! dispatch {
         if let Some(arm) = super::x86::Avx2::detect() {
             return $function(arm, $($argument),*);
         }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(arm) = super::neon::Neon::detect() {
+            return $function(arm, $($argument),*);
+        }
         $function(Portable, $($argument),*)
     }};
 }

@@ -45,6 +45,10 @@ macro_rules! with_arms {
         if let Some($arm) = crate::kernels::x86::Avx512::detect() {
             $body;
         }
+        #[cfg(target_arch = "aarch64")]
+        if let Some($arm) = crate::kernels::neon::Neon::detect() {
+            $body;
+        }
     }};
 }
 
