@@ -88,7 +88,11 @@ fn fault(state: RegisterStateRef<'_>) -> ! {
     let syndrome: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, esr_el1", out(reg) syndrome, options(nomem, nostack, preserves_flags)) };
-    defmt::error!("exception {=u64:#x} at {=u64:#x}", syndrome, state.elr as u64);
+    defmt::error!(
+        "exception {=u64:#x} at {=u64:#x}",
+        syndrome,
+        state.elr as u64
+    );
     host::exit(FAULT)
 }
 
