@@ -1,10 +1,11 @@
 //! Files in and out: `.npy`/`.npz` tensors, and outputs that are either whole or absent.
 
 use crate::graph::{DType, Data};
+use crate::limits::{self, at_most};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::io::{self, BufWriter, Cursor, Write};
 use std::path::{Path, PathBuf};
 
 /// Contents of a `.npy` file, row-major.
@@ -114,20 +115,30 @@ pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, FileError> {
         path: path.clone(),
         source,
     };
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("npy") => parse_npy(&path, &fs::read(&path).map_err(read)?),
-        Some("npz") => {
-            let bytes = fs::read(&path).map_err(read)?;
-            parse_npy(&path, &read_member(&path, &bytes, member.as_deref())?)
-        }
-        _ => Err(FileError::Extension { path }),
+    let extension = path.extension().and_then(|e| e.to_str());
+    if !matches!(extension, Some("npy" | "npz")) {
+        return Err(FileError::Extension { path });
+    }
+    let bytes = limits::read(&path, limits::ARRAY_BYTES).map_err(read)?;
+    decode_tensor(&bytes, &path, member.as_deref())
+}
+
+/// [`read_tensor`] of bytes that are in memory, `.npy` or `.npz` by the name in `path`, which errors name.
+///
+/// # Errors
+/// They are no array, or an archive without the one that is asked for; see [`crate::limits`] for how large it may be.
+pub fn decode_tensor(bytes: &[u8], path: &Path, member: Option<&str>) -> Result<Tensor, FileError> {
+    match path.extension().is_some_and(|e| e == "npz") {
+        true => parse_npy(path, &read_member(path, bytes, member)?),
+        false => parse_npy(path, bytes),
     }
 }
 
 /// Reads all arrays of `FILE.npz`, with their names.
 pub fn read_archive(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>, FileError> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|source| FileError::Read {
+    let read = limits::read(path, limits::ARRAY_BYTES);
+    let bytes = read.map_err(|source| FileError::Read {
         path: path.into(),
         source,
     })?;
@@ -244,6 +255,17 @@ fn members(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FileError> {
         reason: e.to_string(),
     };
     let archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(malformed)?;
+    let what = || "the archive".to_owned();
+    at_most(
+        what,
+        archive.len() as u64,
+        "arrays",
+        limits::ARCHIVE_MEMBERS,
+    )
+    .map_err(|e| FileError::Malformed {
+        path: path.into(),
+        reason: e.to_string(),
+    })?;
     Ok(archive
         .file_names()
         .map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned())
@@ -279,13 +301,10 @@ fn read_member(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Vec<u8
             });
         }
     };
-    let mut contents = Vec::new();
-    let mut file = archive
+    let file = archive
         .by_index(index)
         .map_err(|e| malformed(e.to_string()))?;
-    file.read_to_end(&mut contents)
-        .map_err(|e| malformed(e.to_string()))?;
-    Ok(contents)
+    limits::unpack(file, "the array", limits::ARRAY_BYTES).map_err(|e| malformed(e.to_string()))
 }
 
 fn parse_npy(path: &Path, bytes: &[u8]) -> Result<Tensor, FileError> {

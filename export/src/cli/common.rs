@@ -33,6 +33,7 @@ impl ModelArgs {
         LoadOptions {
             input_shapes: self.input_shape.clone(),
             states: self.state.clone(),
+            ..LoadOptions::default()
         }
     }
 

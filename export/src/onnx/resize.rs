@@ -169,6 +169,7 @@ impl Importer<'_> {
             if axis.to == axis.from && axis.scale == 1.0 {
                 continue;
             }
+            self.expect_elements(node, axis.to as u64)?;
             let positions: Option<Vec<f64>> =
                 (0..axis.to).map(|i| sampling.position(&axis, i)).collect();
             let positions = positions.ok_or_else(|| {
