@@ -4,9 +4,12 @@ use crate::graph::{DType, Data};
 use crate::limits::{self, at_most};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Cursor, Write};
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
+
+mod atomic;
+
+pub use atomic::{Claim, write_atomic};
 
 /// Contents of a `.npy` file, row-major.
 #[derive(Clone, PartialEq, Debug)]
@@ -94,6 +97,12 @@ pub enum FileError {
         /// Arrays in the archive.
         names: Vec<String>,
     },
+    /// Another process works in the folder.
+    #[error("another run of kinglet works in {}; wait for its end, or give this one another folder", folder.display())]
+    Claimed {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The shape does not have as many elements as the data.
     #[error("cannot write {}: shape {shape:?} does not hold {len} elements", path.display())]
     Shape {
@@ -166,59 +175,9 @@ pub fn write_tensor(path: impl AsRef<Path>, tensor: &Tensor) -> Result<(), FileE
     }
 }
 
-/// Writes a file so that it is whole or absent: to a temporary file beside it, synchronised, then renamed.
-///
-/// An existing file is replaced at once; a link is followed; pipes and devices are written directly.
-pub fn write_atomic(
-    path: impl AsRef<Path>,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), FileError> {
-    let path = path.as_ref();
-    replace(path, write).map_err(|source| FileError::Write {
-        path: path.into(),
-        source,
-    })
-}
-
 /// Index of the first NaN or infinity.
 pub fn first_non_finite(values: &[f32]) -> Option<usize> {
     values.iter().position(|v| !v.is_finite())
-}
-
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let fill = |file: &mut File| {
-        let mut buffered = BufWriter::new(file);
-        write(&mut buffered)?;
-        buffered.flush()
-    };
-    let target = match fs::metadata(path) {
-        Ok(m) if m.is_dir() => return Err(io::Error::other("it is a folder")),
-        // A device or pipe must not be replaced by a regular file.
-        Ok(m) if !m.is_file() => return fill(&mut File::options().write(true).open(path)?),
-        Ok(_) => fs::canonicalize(path)?,
-        Err(_) => path.to_path_buf(),
-    };
-    let folder = match target.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; an output has the permissions of any new file.
-    #[cfg(unix)]
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    let mut temporary = builder
-        .prefix(".kinglet-")
-        .suffix(".tmp")
-        .tempfile_in(folder)?;
-    fill(temporary.as_file_mut())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target).map_err(|e| e.error)?;
-    Ok(())
 }
 
 fn write_elements<T: WritableElement>(
@@ -439,6 +398,8 @@ impl Header {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs::{self, File};
+    use std::io::Write;
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let mut header =

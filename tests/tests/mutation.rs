@@ -43,9 +43,10 @@ fn run(name: &str, cases: u64) {
     let reader = hostile::reader(name);
     let seeds = (reader.seeds)();
     for (i, seed) in seeds.iter().enumerate() {
-        let rests_on_bytes = !matches!(name, "golomb" | "frames" | "slots");
-        let accepted = (reader.feed)(seed);
-        assert!(accepted || !rests_on_bytes, "{name}: seed {i} is good");
+        let good = (reader.feed)(seed);
+        // Half a conversation brings no model, and an empty flash has none.
+        let may_fail = matches!(name, "golomb" | "frames" | "slots");
+        assert!(good || may_fail, "{name}: seed {i} is good");
     }
     let asked = std::env::var("KINGLET_MUTATION").ok();
     if let Some((asked, case)) = asked.as_deref().and_then(|a| a.split_once(':')) {
@@ -70,20 +71,39 @@ fn run(name: &str, cases: u64) {
         "{name}: {total} cases, {accepted} accepted, {:.1} s",
         start.elapsed().as_secs_f64()
     );
-    assert!(accepted < total, "{name}: damage is noticed");
+    // Any byte is a code of RF8.
+    assert!(
+        accepted < total || name == "rf8",
+        "{name}: damage is noticed"
+    );
+    assert!(accepted > 0, "{name}: some input gets through");
 }
 
 #[test]
 fn every_reader_has_a_test() {
     let source = include_str!("mutation.rs");
     for reader in READERS {
-        assert!(source.contains(&format!("run(\"{}\", ", reader.name)), "{}", reader.name);
+        assert!(
+            source.contains(&format!("run(\"{}\", ", reader.name)),
+            "{}",
+            reader.name
+        );
     }
 }
 
 #[test]
 fn plans() {
     run("plan", 60_000);
+}
+
+#[test]
+fn every_model_to_begin_with_compiles() {
+    let models = hostile::models::seeds();
+    let refused = models.iter().enumerate().filter_map(|(i, model)| {
+        let error = hostile::models::outcome(model).err()?;
+        Some(format!("{i}: {error}"))
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         write_report(&outcome.record, &folder, &args.output, path)?;
     }
     print(&args, &recipe, &data.name, &outcome);
-    Ok(())
+    common::end(outcome.finished)
 }
 
 /// What a recipe does, on stderr.

@@ -204,7 +204,8 @@ const HEAVY: [&str; 8] = [
 pub(crate) fn to_data(tensor: &Tensor) -> Option<Data> {
     let cast = |dt| tensor.cast_to_dt(dt).ok();
     match tensor.datum_type() {
-        DatumType::F32 | DatumType::F16 => {
+        // tract has the default of ConstantOfShape, a float32 zero, as F64.
+        DatumType::F32 | DatumType::F16 | DatumType::F64 => {
             let t = cast(DatumType::F32)?;
             Some(Data::F32(
                 t.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec(),

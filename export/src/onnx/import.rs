@@ -75,7 +75,9 @@ pub(super) fn import(
     for node in &graph.node {
         let result = importer.node(node);
         // First, since what comes after a tensor that is too large may be a consequence.
-        if let Some(error) = importer.exceeded.take() {
+        if let Some(mut error) = importer.exceeded.take() {
+            let name = super::attributes::node_name(node);
+            error.what = format!("{} of node `{name}` ({})", error.what, node.op_type);
             return Err(error.into());
         }
         result?;

@@ -186,9 +186,10 @@ mod tests {
 
     #[test]
     fn records_of_two_bytes_are_counted_as_what_they_become() {
-        let mut graph = pb::GraphProto::default();
-        graph.initializer = vec![pb::TensorProto::default(); 10_000];
-        let many = model(graph);
+        let many = model(pb::GraphProto {
+            initializer: vec![pb::TensorProto::default(); 10_000],
+            ..Default::default()
+        });
         assert!(many.encoded_len() < 25_000);
         let mut limits = Limits::default();
         assert_eq!(check(&many.encode_to_vec(), &limits), Ok(()));
@@ -206,8 +207,10 @@ mod tests {
             int64_data: vec![1; 1000],
             ..Default::default()
         };
-        let mut limits = Limits::default();
-        limits.decoded_bytes = 10_000;
+        let limits = Limits {
+            decoded_bytes: 10_000,
+            ..Limits::default()
+        };
         let graph = pb::GraphProto {
             initializer: vec![tensor],
             ..Default::default()
@@ -242,8 +245,10 @@ mod tests {
             node: vec![node],
             ..Default::default()
         };
-        let mut limits = Limits::default();
-        limits.nodes = 4;
+        let mut limits = Limits {
+            nodes: 4,
+            ..Limits::default()
+        };
         assert_eq!(
             check(&model(graph.clone()).encode_to_vec(), &limits),
             Ok(())

@@ -5,6 +5,7 @@
 
 pub mod models;
 pub mod mutate;
+pub mod operators;
 pub mod plans;
 pub mod readers;
 pub mod slots;
@@ -29,7 +30,7 @@ pub const READERS: [Reader; 11] = [
         name: "plan",
         feed: plans::run,
         seeds: plans::seeds,
-        shape: Some(plans::mend),
+        shape: Some(|bytes, random| plans::mend(bytes, random)),
     },
     Reader {
         name: "onnx",
@@ -59,7 +60,7 @@ pub const READERS: [Reader; 11] = [
         name: "slots",
         feed: slots::boot,
         seeds: slots::flashes,
-        shape: Some(slots::mend),
+        shape: Some(|bytes, _| slots::mend(bytes)),
     },
     Reader {
         name: "frames",
@@ -104,7 +105,10 @@ pub fn reader(name: &str) -> &'static Reader {
 
 /// Input number `case` of a reader: good input, damaged.
 pub fn damaged(reader: &Reader, seeds: &[Vec<u8>], case: u64) -> Vec<u8> {
-    let name = reader.name.bytes().fold(0, |n: u64, b| n.rotate_left(8) ^ u64::from(b));
+    let name = reader
+        .name
+        .bytes()
+        .fold(0, |n: u64, b| n.rotate_left(8) ^ u64::from(b));
     let mut random = Random::new(name ^ case.wrapping_mul(0x9e37_79b9));
     let mut bytes = seeds[random.below(seeds.len())].clone();
     match reader.shape {

@@ -35,7 +35,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Damages records half of the time, and gives the file a checksum that fits: nothing else is then in the way.
-pub fn mend(file: &mut Vec<u8>, random: &mut Random) {
+pub fn mend(file: &mut [u8], random: &mut Random) {
     let word = |file: &[u8], at: usize| {
         let word = file.get(at..at + 4).and_then(|w| w.try_into().ok());
         word.map_or(0, u32::from_le_bytes) as usize
@@ -70,7 +70,9 @@ pub fn run(file: &[u8]) -> bool {
             }
         }
     };
-    let macs = plan.operators().fold(0u64, |sum, (_, n)| sum.saturating_add(n));
+    let macs = plan
+        .operators()
+        .fold(0u64, |sum, (_, n)| sum.saturating_add(n));
     if plan.arena_len() > MOST_ARENA || macs > MOST_MACS {
         return checked;
     }

@@ -82,9 +82,13 @@ pub fn rf8(bytes: &[u8]) -> bool {
     }
     let x: Vec<i8> = rest.iter().map(|&b| b as i8).collect();
     let short = codes.len().min(x.len()).min(rf8::TOP_TERMS);
-    let sum: i64 = codes.iter().zip(&x).map(|(&c, &x)| rf8::product(c, x)).sum();
+    let sum: i64 = codes
+        .iter()
+        .zip(&x)
+        .map(|(&c, &x)| rf8::product(c, x))
+        .sum();
     assert_eq!(rf8::dot(codes, &x), sum);
-    rf8::dot_top(&codes[..short], &x[..short]);
+    let _bounded = rf8::dot_top(&codes[..short], &x[..short]);
     for &word in bytes.as_chunks::<4>().0 {
         let any = f32::from_le_bytes(word);
         assert!(Rf8::decode(rf8::encode_reference(any)).is_finite());
@@ -108,7 +112,11 @@ pub fn noise() -> Vec<Vec<u8>> {
 
 /// `.npz` by its first bytes, `.npy` otherwise.
 pub fn array(bytes: &[u8]) -> bool {
-    let name = if bytes.starts_with(b"PK") { "x.npz" } else { "x.npy" };
+    let name = if bytes.starts_with(b"PK") {
+        "x.npz"
+    } else {
+        "x.npy"
+    };
     let tensor = files::decode_tensor(bytes, Path::new(name), None);
     let named = files::decode_tensor(bytes, Path::new("x.npz"), Some("b"));
     if let Ok(tensor) = &tensor {
@@ -131,7 +139,9 @@ pub fn arrays() -> Vec<Vec<u8>> {
             true => NpzWriter::new_compressed(&mut bytes),
             false => NpzWriter::new(&mut bytes),
         };
-        writer.add_array("b", &ndarray::arr1(&[1u8, 2, 3])).expect("added");
+        writer
+            .add_array("b", &ndarray::arr1(&[1u8, 2, 3]))
+            .expect("added");
         if compressed {
             let zeros = ndarray::Array3::<i64>::zeros((4, 25, 10));
             writer.add_array("a", &zeros).expect("added");
@@ -160,7 +170,11 @@ pub fn picture(bytes: &[u8]) -> bool {
 pub fn pictures() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for colour in [image_webp::ColorType::Rgb8, image_webp::ColorType::Rgba8] {
-        let depth = if colour == image_webp::ColorType::Rgb8 { 3 } else { 4 };
+        let depth = if colour == image_webp::ColorType::Rgb8 {
+            3
+        } else {
+            4
+        };
         let pixels: Vec<u8> = (0..8 * 6 * depth).map(|i| (i * 37) as u8).collect();
         let mut bytes = Vec::new();
         let encoder = image_webp::WebPEncoder::new(&mut bytes);
@@ -193,7 +207,11 @@ pub fn idx(bytes: &[u8]) -> bool {
 /// Images and labels, plain and packed.
 pub fn idx_files() -> Vec<Vec<u8>> {
     let labels = [&[0, 0, 8, 1, 0, 0, 0, 3][..], &[7, 8, 9]].concat();
-    let images = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[5; 12]].concat();
+    let images = [
+        &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..],
+        &[5; 12],
+    ]
+    .concat();
     let pack = |plain: &[u8]| {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         packed.write_all(plain).expect("packed");
@@ -240,7 +258,9 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
     });
     for (name, shape) in [("parameters/1/w", vec![2, 3]), ("statistics/2/m", vec![4])] {
         let data = vec![0.25; shape.iter().product()];
-        checkpoint.tensors.insert(name.into(), Tensor::new(shape, data));
+        checkpoint
+            .tensors
+            .insert(name.into(), Tensor::new(shape, data));
     }
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("checkpoint");

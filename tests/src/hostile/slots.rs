@@ -1,21 +1,23 @@
 //! A device's flash and line: images and marks of any bytes, frames in any order.
 
-use crate::random::Random;
+use ed25519_dalek::{Signer, SigningKey};
 use embedded_io::{ErrorType as IoErrorType, Read, ReadReady, Write};
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
+use kinglet::format::CRC;
 use kinglet::slots::{
     Device, Endpoint, Event, HEADER_LEN, ImageHeader, Layout, MAX_PAYLOAD, Message, Reply, Slots,
     Target, encode,
 };
-use kinglet::format::CRC;
 use kinglet_export::host::AlignedBytes;
 use kinglet_export::slots::{ImageInfo, SecretKey, SignOptions, seal};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use zerocopy::IntoBytes;
 
+/// Of the key that the device trusts.
+const SEED: [u8; 32] = [7; 32];
 const BLOCK: usize = 256;
 const LAYOUT: Layout = Layout {
     a: 0,
@@ -62,7 +64,7 @@ impl NorFlash for Flash {
 }
 
 fn key() -> SecretKey {
-    SecretKey::from_seed(&[7; 32])
+    SecretKey::from_seed(&SEED)
 }
 
 fn device() -> Device {
@@ -118,8 +120,8 @@ pub fn flashes() -> Vec<Vec<u8>> {
     let mut slots = slots(&[]);
     for version in [1, 2] {
         let image = image(version);
-        let mut receiver = kinglet::slots::Receiver::begin(&mut slots, image.len() as u32)
-            .expect("it fits");
+        let mut receiver =
+            kinglet::slots::Receiver::begin(&mut slots, image.len() as u32).expect("it fits");
         receiver.write(&mut slots, &image).expect("written");
         receiver.finish(&mut slots).expect("good");
         all.push(slots.flash().0.clone());
@@ -131,7 +133,7 @@ pub fn flashes() -> Vec<Vec<u8>> {
 }
 
 /// Makes the signature of an image in slot A good again, as far as its header says where it ends.
-pub fn mend(memory: &mut Vec<u8>, _: &mut Random) {
+pub fn mend(memory: &mut [u8]) {
     let places = [0, 64];
     for at in places {
         let Some(bytes) = memory.get(at..) else {
@@ -148,7 +150,8 @@ pub fn mend(memory: &mut Vec<u8>, _: &mut Random) {
         digest.update(header.checked());
         digest.update(core);
         header.crc = digest.finalize().into();
-        header.signature = key().sign(&[header.signed(), core].concat());
+        let signed = [header.signed(), core].concat();
+        header.signature = SigningKey::from_bytes(&SEED).sign(&signed).to_bytes();
         memory[at..at + HEADER_LEN].copy_from_slice(header.as_bytes());
     }
 }
@@ -165,10 +168,9 @@ impl IoErrorType for Line {
 
 impl Read for Line {
     fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
-        let mut count = 0;
-        for (byte, new) in bytes.iter_mut().zip(self.incoming.drain(..bytes.len().min(self.incoming.len()))) {
+        let count = bytes.len().min(self.incoming.len());
+        for (byte, new) in bytes.iter_mut().zip(self.incoming.drain(..count)) {
             *byte = new;
-            count += 1;
         }
         Ok(count)
     }
