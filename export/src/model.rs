@@ -33,6 +33,7 @@ pub struct Model {
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The file could not be read.
     #[error("cannot read {}: {source}", path.display())]

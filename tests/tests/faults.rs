@@ -44,14 +44,36 @@ format = \"int8\"
 activations = \"int8\"
 ";
 
-/// The command as a process, its words as [`Folder::words`] has them.
-fn start(folder: &Folder, words: &str) -> Child {
-    Command::new(PROGRAM)
+/// The command as a process, which ends with the test.
+struct Started(Option<Child>);
+
+impl Started {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Waits for its end.
+    fn ended(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            child.kill().unwrap();
+        }
+    }
+}
+
+/// The command with its words as [`Folder::words`] has them.
+fn start(folder: &Folder, words: &str) -> Started {
+    let child = Command::new(PROGRAM)
         .args(folder.words(words))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Started(Some(child.unwrap()))
 }
 
 fn run(folder: &Folder, words: &str) -> Done {
@@ -177,8 +199,8 @@ fn a_compression_that_is_killed_again_and_again_ends_with_the_same_file() {
         // Most of the time early on: a resumed run has less to do.
         let moment = random.below(span) * random.below(100) / 100;
         std::thread::sleep(Duration::from_millis(moment as u64));
-        child.kill().unwrap();
-        let ended = child.wait_with_output().unwrap();
+        child.child().kill().unwrap();
+        let ended = child.ended();
         kills += usize::from(ended.status.signal().is_some());
         if let Ok(bytes) = std::fs::read(&output) {
             assert!(bytes == expected, "a whole file or none");
@@ -216,7 +238,7 @@ fn a_compression_on_a_full_disk_goes_on_when_there_is_room() {
 fn the_first_interrupt_ends_in_order_and_a_second_run_waits_for_nobody() {
     let folder = with_recipe();
     let words = "compress model.onnx --data data.npz --recipe recipe.toml -o a.onnx";
-    let child = start(&folder, &format!("{words} --epochs-scale 500"));
+    let mut child = start(&folder, &format!("{words} --epochs-scale 500"));
     let lock = folder.path("a.compress/.kinglet-lock");
     let claimed = || std::fs::File::open(&lock).is_ok_and(|f| f.try_lock().is_err());
     let clock = Instant::now();
@@ -230,9 +252,9 @@ fn the_first_interrupt_ends_in_order_and_a_second_run_waits_for_nobody() {
 
     std::thread::sleep(Duration::from_millis(500));
     let mut interrupt = Command::new("kill");
-    interrupt.args(["-INT", &child.id().to_string()]);
+    interrupt.args(["-INT", &child.child().id().to_string()]);
     assert!(interrupt.status().unwrap().success());
-    let ended = child.wait_with_output().unwrap();
+    let ended = child.ended();
     let (stdout, stderr) = (
         String::from_utf8_lossy(&ended.stdout),
         String::from_utf8_lossy(&ended.stderr),
@@ -252,7 +274,7 @@ fn two_compilations_into_one_file_leave_a_whole_one() {
     let whole = std::fs::read(folder.path("a.kinglet")).unwrap();
     for _ in 0..5 {
         for child in [0; 4].map(|_| start(&folder, words)) {
-            let ended = child.wait_with_output().unwrap();
+            let ended = child.ended();
             assert!(ended.status.success(), "{ended:?}");
             assert!(std::fs::read(folder.path("a.kinglet")).unwrap() == whole);
         }

@@ -58,6 +58,7 @@ pub struct Progress {
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// It cannot be read.
     #[error("cannot read the checkpoint {}: {source}", path.display())]

@@ -7,9 +7,9 @@ mod target;
 use kinglet_tests::hostile::Reader;
 use std::sync::LazyLock;
 
-static READER: LazyLock<&Reader> = LazyLock::new(|| target::target("plan"));
+static READER: LazyLock<&Reader> = LazyLock::new(|| kinglet_tests::hostile::reader("plan"));
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: target::write_seeds(&READER), |bytes: &[u8]| {
     (READER.feed)(bytes);
 });
 

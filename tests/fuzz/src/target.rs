@@ -1,34 +1,31 @@
-// What every target does: the function that the mutation test calls, and as custom mutator its knowledge of the format.
+// What all targets share.
 
-use kinglet_tests::hostile::{Reader, reader};
+use kinglet_tests::hostile::Reader;
 use kinglet_tests::random::Random;
 use libfuzzer_sys::fuzzer_mutate;
+use std::path::Path;
 
-/// The reader; `KINGLET_SEEDS=FOLDER` writes its seeds there and ends: the corpus to begin with.
-pub fn target(name: &str) -> &'static Reader {
-    let reader = reader(name);
-    if let Some(folder) = std::env::var_os("KINGLET_SEEDS") {
-        for (i, seed) in (reader.seeds)().iter().enumerate() {
-            std::fs::write(
-                std::path::Path::new(&folder).join(format!("seed-{i}")),
-                seed,
-            )
-            .expect("the folder is there");
-        }
-        std::process::exit(0);
+/// With `KINGLET_SEEDS=FOLDER`, writes the reader's good input there and ends: a corpus to begin with.
+pub fn write_seeds(reader: &Reader) {
+    let Some(folder) = std::env::var_os("KINGLET_SEEDS") else {
+        return;
+    };
+    for (i, seed) in (reader.seeds)().iter().enumerate() {
+        let path = Path::new(&folder).join(format!("seed-{i}"));
+        std::fs::write(path, seed).expect("the folder is there");
     }
-    reader
+    std::process::exit(0);
 }
 
-/// libFuzzer's own mutation, and every other time the reader's behind it or instead of it.
+/// libFuzzer's own mutation, and every other time the reader's own behind it or instead of it.
 pub fn mutate(reader: &Reader, data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random::new(seed.into());
-    let size = if random.one_in(3) {
-        size
-    } else {
-        fuzzer_mutate(data, size, max_size)
+    let shape = reader.shape.filter(|_| random.one_in(2));
+    let size = match shape {
+        Some(_) if random.one_in(3) => size,
+        _ => fuzzer_mutate(data, size, max_size),
     };
-    let Some(shape) = reader.shape.filter(|_| random.one_in(2)) else {
+    let Some(shape) = shape else {
         return size;
     };
     let mut bytes = data[..size].to_vec();
