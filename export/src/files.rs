@@ -1,11 +1,15 @@
 //! Files in and out: `.npy`/`.npz` tensors, and outputs that are either whole or absent.
 
 use crate::graph::{DType, Data};
+use crate::limits::{self, at_most};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
+
+mod atomic;
+
+pub use atomic::{Claim, write_atomic};
 
 /// Contents of a `.npy` file, row-major.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,6 +97,12 @@ pub enum FileError {
         /// Arrays in the archive.
         names: Vec<String>,
     },
+    /// Another process works in the folder.
+    #[error("another run of kinglet works in {}; wait for its end, or give this one another folder", folder.display())]
+    Claimed {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The shape does not have as many elements as the data.
     #[error("cannot write {}: shape {shape:?} does not hold {len} elements", path.display())]
     Shape {
@@ -114,20 +124,30 @@ pub fn read_tensor(path: impl AsRef<Path>) -> Result<Tensor, FileError> {
         path: path.clone(),
         source,
     };
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("npy") => parse_npy(&path, &fs::read(&path).map_err(read)?),
-        Some("npz") => {
-            let bytes = fs::read(&path).map_err(read)?;
-            parse_npy(&path, &read_member(&path, &bytes, member.as_deref())?)
-        }
-        _ => Err(FileError::Extension { path }),
+    let extension = path.extension().and_then(|e| e.to_str());
+    if !matches!(extension, Some("npy" | "npz")) {
+        return Err(FileError::Extension { path });
+    }
+    let bytes = limits::read(&path, limits::ARRAY_BYTES).map_err(read)?;
+    decode_tensor(&bytes, &path, member.as_deref())
+}
+
+/// [`read_tensor`] of bytes that are in memory, `.npy` or `.npz` by the name in `path`, which errors name.
+///
+/// # Errors
+/// They are no array, or an archive without the one that is asked for; see [`crate::limits`] for how large it may be.
+pub fn decode_tensor(bytes: &[u8], path: &Path, member: Option<&str>) -> Result<Tensor, FileError> {
+    match path.extension().is_some_and(|e| e == "npz") {
+        true => parse_npy(path, &read_member(path, bytes, member)?),
+        false => parse_npy(path, bytes),
     }
 }
 
 /// Reads all arrays of `FILE.npz`, with their names.
 pub fn read_archive(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>, FileError> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|source| FileError::Read {
+    let read = limits::read(path, limits::ARRAY_BYTES);
+    let bytes = read.map_err(|source| FileError::Read {
         path: path.into(),
         source,
     })?;
@@ -155,59 +175,9 @@ pub fn write_tensor(path: impl AsRef<Path>, tensor: &Tensor) -> Result<(), FileE
     }
 }
 
-/// Writes a file so that it is whole or absent: to a temporary file beside it, synchronised, then renamed.
-///
-/// An existing file is replaced at once; a link is followed; pipes and devices are written directly.
-pub fn write_atomic(
-    path: impl AsRef<Path>,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), FileError> {
-    let path = path.as_ref();
-    replace(path, write).map_err(|source| FileError::Write {
-        path: path.into(),
-        source,
-    })
-}
-
 /// Index of the first NaN or infinity.
 pub fn first_non_finite(values: &[f32]) -> Option<usize> {
     values.iter().position(|v| !v.is_finite())
-}
-
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let fill = |file: &mut File| {
-        let mut buffered = BufWriter::new(file);
-        write(&mut buffered)?;
-        buffered.flush()
-    };
-    let target = match fs::metadata(path) {
-        Ok(m) if m.is_dir() => return Err(io::Error::other("it is a folder")),
-        // A device or pipe must not be replaced by a regular file.
-        Ok(m) if !m.is_file() => return fill(&mut File::options().write(true).open(path)?),
-        Ok(_) => fs::canonicalize(path)?,
-        Err(_) => path.to_path_buf(),
-    };
-    let folder = match target.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; an output has the permissions of any new file.
-    #[cfg(unix)]
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    let mut temporary = builder
-        .prefix(".kinglet-")
-        .suffix(".tmp")
-        .tempfile_in(folder)?;
-    fill(temporary.as_file_mut())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target).map_err(|e| e.error)?;
-    Ok(())
 }
 
 fn write_elements<T: WritableElement>(
@@ -244,6 +214,17 @@ fn members(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FileError> {
         reason: e.to_string(),
     };
     let archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(malformed)?;
+    let what = || "the archive".to_owned();
+    at_most(
+        what,
+        archive.len() as u64,
+        "arrays",
+        limits::ARCHIVE_MEMBERS,
+    )
+    .map_err(|e| FileError::Malformed {
+        path: path.into(),
+        reason: e.to_string(),
+    })?;
     Ok(archive
         .file_names()
         .map(|n| n.strip_suffix(".npy").unwrap_or(n).to_owned())
@@ -279,13 +260,10 @@ fn read_member(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Vec<u8
             });
         }
     };
-    let mut contents = Vec::new();
-    let mut file = archive
+    let file = archive
         .by_index(index)
         .map_err(|e| malformed(e.to_string()))?;
-    file.read_to_end(&mut contents)
-        .map_err(|e| malformed(e.to_string()))?;
-    Ok(contents)
+    limits::unpack(file, "the array", limits::ARRAY_BYTES).map_err(|e| malformed(e.to_string()))
 }
 
 fn parse_npy(path: &Path, bytes: &[u8]) -> Result<Tensor, FileError> {
@@ -420,6 +398,8 @@ impl Header {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs::{self, File};
+    use std::io::Write;
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let mut header =

@@ -40,6 +40,7 @@ impl From<&[u8]> for AlignedBytes {
 
 /// Why a plan does not run here.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HostError {
     /// The bytes are no valid plan.
     #[error("not a valid plan: {0}")]

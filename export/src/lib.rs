@@ -12,6 +12,7 @@ pub mod files;
 pub mod flash;
 pub mod graph;
 pub mod host;
+pub mod limits;
 pub mod model;
 pub mod onnx;
 pub mod passes;

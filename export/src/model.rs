@@ -4,6 +4,7 @@ use crate::compile::{self, CompileError, CompileOptions, Compiled, StepInfo};
 use crate::files::FileError;
 use crate::graph::Graph;
 use crate::host::{AlignedBytes, HostError, Runner};
+use crate::limits;
 use crate::onnx::{self, LoadOptions, OnnxError};
 use crate::passes::{self, Warning};
 use kinglet::format::MAGIC;
@@ -32,6 +33,7 @@ pub struct Model {
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The file could not be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -148,7 +150,7 @@ impl Model {
                 warnings,
             });
         }
-        let file = std::fs::read(path).map_err(|source| ModelError::Read {
+        let file = limits::read(path, limits::PLAN_BYTES).map_err(|source| ModelError::Read {
             path: path.into(),
             source,
         })?;

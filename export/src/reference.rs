@@ -14,6 +14,7 @@ use tract_onnx::prelude::*;
 
 /// Why there is no reference.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReferenceError {
     /// The file cannot be read.
     #[error(transparent)]

@@ -19,6 +19,7 @@ pub struct Samples {
 
 /// Why inputs or outputs do not fit the model.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SampleError {
     /// A file could not be read or written.
     #[error(transparent)]

@@ -6,6 +6,7 @@ pub mod costs;
 pub mod device;
 pub mod formats;
 pub mod general_network;
+pub mod hostile;
 pub mod networks;
 pub mod performance;
 pub mod pytorch;

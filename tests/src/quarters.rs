@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array3};
 use ndarray_npy::NpzWriter;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A folder with `data.npz`: 8×8 images whose class is the quarter that is bright.
@@ -29,6 +29,11 @@ impl Folder {
         file.add_array("y", &y).unwrap();
         file.finish().unwrap();
         folder
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        self.0.path()
     }
 
     /// A file of the folder.

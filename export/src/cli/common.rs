@@ -33,6 +33,7 @@ impl ModelArgs {
         LoadOptions {
             input_shapes: self.input_shape.clone(),
             states: self.state.clone(),
+            ..LoadOptions::default()
         }
     }
 
@@ -149,11 +150,22 @@ pub(super) fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     let handler = move || {
         if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED);
         }
     };
     ctrlc::set_handler(handler).into_diagnostic()?;
     Ok(stop)
+}
+
+/// Exit code of what was interrupted, as shells have it: 128 + SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// The end of a command that [`stop_on_interrupt`] may have stopped, after it has said so.
+pub(super) fn end(finished: bool) -> miette::Result<()> {
+    if !finished {
+        std::process::exit(INTERRUPTED);
+    }
+    Ok(())
 }
 
 /// A training's progress: a bar on a terminal, a line an epoch everywhere.

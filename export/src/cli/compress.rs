@@ -4,6 +4,7 @@ use super::common::{self, RunArgs, StepBar};
 use crate::compress::recipe::Recipe;
 use crate::compress::report as layers;
 use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record, curves};
+use crate::limits;
 use crate::model::load_graph;
 use crate::onnx::LoadOptions;
 use crate::report::{Report, terminal_table};
@@ -53,7 +54,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> miette::Result<()> {
     args.run.check()?;
     let name = args.recipe.display().to_string();
-    let text = std::fs::read_to_string(&args.recipe)
+    let text = limits::read_text(&args.recipe, limits::TEXT_BYTES)
         .map_err(|e| miette!("cannot read the recipe {name}: {e}"))?;
     let recipe = Recipe::parse(&text, &name)?;
     let data = args.run.start()?;
@@ -79,7 +80,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         write_report(&outcome.record, &folder, &args.output, path)?;
     }
     print(&args, &recipe, &data.name, &outcome);
-    Ok(())
+    common::end(outcome.finished)
 }
 
 /// What a recipe does, on stderr.

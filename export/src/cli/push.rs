@@ -1,6 +1,7 @@
 //! `kinglet push`.
 
 use super::common::{self, grouped};
+use crate::limits;
 use crate::slots::{ImageInfo, Link, Outcome, PushError, Step, open, push};
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::slots::Running;
@@ -32,7 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let image = match std::fs::read(&args.image) {
+    let image = match limits::read(&args.image, limits::IMAGE_BYTES) {
         Ok(image) => image,
         Err(error) => bail!("cannot read {}: {error}", args.image.display()),
     };

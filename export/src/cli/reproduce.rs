@@ -79,7 +79,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             .into_diagnostic()?;
         let Some(results) = results else {
             eprintln!("stopped; the same command goes on");
-            return Ok(());
+            return common::end(false);
         };
         seeds.push((seed, results));
     }

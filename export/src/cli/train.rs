@@ -4,6 +4,7 @@ use super::common::{self, StepBar, grouped};
 use crate::data::augment::Augment;
 use crate::data::batches::Plan;
 use crate::data::{Dataset, Scaling};
+use crate::files::Claim;
 use crate::graph::Graph;
 use crate::model::{load_graph, load_trainable};
 use crate::onnx::{LoadOptions, write};
@@ -238,7 +239,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let mut graph = network(&args.model, &data, args.training.seed)?;
     let ended = train(&args, &data, &mut graph)?;
     print(&args, &data, &graph, &ended);
-    Ok(())
+    common::end(ended.finished)
 }
 
 fn network(model: &str, data: &Dataset, seed: u64) -> miette::Result<Graph> {
@@ -277,6 +278,7 @@ fn train(args: &Args, data: &Dataset, graph: &mut Graph) -> miette::Result<Ended
     settings["model"] = json!(args.model);
     settings["data"] = json!(data.name);
     settings["pixels"] = json!(format!("{:?}", args.training.pixels));
+    let _claim = Claim::on(&folder).into_diagnostic()?;
     let stop = common::stop_on_interrupt()?;
     let steps = options.plan.steps(data);
     let bar = StepBar::new(steps, options.epochs);

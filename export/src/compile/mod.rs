@@ -229,6 +229,7 @@ impl Compiled {
 
 /// Why a graph does not compile.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CompileError {
     /// The runtime has no kernel for this.
     #[error("node `{node}` ({operator}): {reason}")]

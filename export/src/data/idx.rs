@@ -1,7 +1,7 @@
 //! MNIST's form: `idx3` images and `idx1` labels, plain or gzip.
 
 use super::{DataError, Dataset, Elements, Split, list};
-use std::io::Read;
+use crate::limits;
 use std::path::{Path, PathBuf};
 
 /// Image and label files of the training set, and of the test set if there is one.
@@ -63,23 +63,27 @@ fn split([images, labels]: &[PathBuf; 2]) -> Result<([usize; 2], Split), DataErr
 
 /// An array of unsigned bytes with this many dimensions.
 fn array(path: &Path, rank: usize) -> Result<(Vec<usize>, Vec<u8>), DataError> {
-    let malformed = |reason: String| DataError::Malformed {
+    let packed = path.extension().is_some_and(|e| e == "gz");
+    decode(super::read(path)?, packed, rank).map_err(|reason| DataError::Malformed {
         path: path.into(),
         reason,
-    };
-    let mut bytes = super::read(path)?;
-    if path.extension().is_some_and(|e| e == "gz") {
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(bytes.as_slice())
-            .read_to_end(&mut plain)
-            .map_err(|e| malformed(format!("not a gzip file: {e}")))?;
-        bytes = plain;
+    })
+}
+
+/// Dimensions and elements of the bytes of a file, perhaps gzip.
+pub(super) fn decode(
+    mut bytes: Vec<u8>,
+    packed: bool,
+    rank: usize,
+) -> Result<(Vec<usize>, Vec<u8>), String> {
+    if packed {
+        let plain = flate2::read::GzDecoder::new(bytes.as_slice());
+        bytes = limits::unpack(plain, "the file", limits::DATA_BYTES)
+            .map_err(|e| format!("not a gzip file: {e}"))?;
     }
     let header = 4 + 4 * rank;
     if bytes.len() < header || bytes[..4] != [0, 0, 8, rank as u8] {
-        return Err(malformed(format!(
-            "not an idx file of bytes with {rank} dimensions"
-        )));
+        return Err(format!("not an idx file of bytes with {rank} dimensions"));
     }
     let dims: Vec<usize> = bytes[4..header]
         .as_chunks()
@@ -90,10 +94,10 @@ fn array(path: &Path, rank: usize) -> Result<(Vec<usize>, Vec<u8>), DataError> {
     let data = bytes.split_off(header);
     let promised = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if promised != Some(data.len()) {
-        return Err(malformed(format!(
+        return Err(format!(
             "the header promises {dims:?} elements, the file holds {}",
             data.len()
-        )));
+        ));
     }
     Ok((dims, data))
 }

@@ -20,6 +20,7 @@ pub(crate) mod picture;
 
 pub use error::DataError;
 
+use crate::limits;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -272,10 +273,30 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|source| DataError::Read {
+    limits::read(path, limits::DATA_BYTES).map_err(|source| DataError::Read {
         path: path.into(),
         source,
     })
+}
+
+/// Width, height, channels and pixels of a PNG or WebP image in memory, of at most `limit` pixels.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_picture(bytes: &[u8], limit: u64) -> Result<(usize, usize, usize, Vec<u8>), String> {
+    picture::decode(bytes, limit).map(|p| (p.width, p.height, p.channels, p.pixels))
+}
+
+/// Dimensions and elements of an `idx` file of bytes in memory, with gzip around it if `packed`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_idx(
+    bytes: Vec<u8>,
+    packed: bool,
+    rank: usize,
+) -> Result<(Vec<usize>, Vec<u8>), String> {
+    idx::decode(bytes, packed, rank)
 }
 
 fn only_archive(path: &Path) -> Result<Option<PathBuf>, DataError> {

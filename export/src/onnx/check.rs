@@ -2,6 +2,7 @@
 
 use super::attributes::node_name;
 use super::{OnnxError, tensor};
+use crate::limits::Limits;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// Supported versions of the standard operator set.
@@ -204,7 +205,7 @@ pub(super) fn graph(proto: &ModelProto) -> Result<&GraphProto, OnnxError> {
 }
 
 /// Checks opset, operators and stored tensors; returns the version of the standard operator set.
-pub(super) fn check(proto: &ModelProto) -> Result<i64, OnnxError> {
+pub(super) fn check(proto: &ModelProto, limits: &Limits) -> Result<i64, OnnxError> {
     let graph = graph(proto)?;
     let standard = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let opset = proto
@@ -246,11 +247,20 @@ pub(super) fn check(proto: &ModelProto) -> Result<i64, OnnxError> {
             return Err(unsupported(node, version));
         }
         for attribute in &node.attribute {
-            if let Some(t) = &attribute.t {
-                tensor::check(t)?;
+            // Operators with graphs inside are not supported, so nothing needs to look into them.
+            if attribute.g.is_some() || !attribute.graphs.is_empty() {
+                let what = format!("attribute `{}` of {}", attribute.name, node.op_type);
+                return Err(model_error(format!(
+                    "{what} holds a graph, which it cannot"
+                )));
+            }
+            for t in attribute.t.iter().chain(&attribute.tensors) {
+                tensor::check_within(t, limits)?;
             }
         }
     }
-    graph.initializer.iter().try_for_each(tensor::check)?;
+    for tensor in &graph.initializer {
+        tensor::check_within(tensor, limits)?;
+    }
     Ok(opset)
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with an ONNX model.
 
+use crate::limits::LimitError;
 use std::path::PathBuf;
 
 /// Why a model could not be imported: what, where, and what to do.
@@ -14,14 +15,9 @@ pub enum OnnxError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The file is larger than protobuf allows.
-    #[error("{} has {bytes} bytes; an ONNX file cannot have more than 2 GiB", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        bytes: u64,
-    },
+    /// Something in the model is larger than [`LoadOptions::limits`](super::LoadOptions::limits) allow.
+    #[error("{0}; see docs/trust.md")]
+    Limit(#[from] LimitError),
     /// The bytes are no protobuf message of type `ModelProto`.
     #[error("not an ONNX model (or a damaged one): {source}")]
     Decode {

@@ -6,6 +6,7 @@ use super::lookup::{self, Constant};
 use super::steps::Kind;
 use super::{LoadOptions, OnnxError, check, tensor};
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
+use crate::limits::{self, LimitError, Limits, at_most};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{
     GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
@@ -53,6 +54,9 @@ pub(super) fn import(
         raw_pads: Vec::new(),
         kinds: HashMap::new(),
         borders: HashMap::new(),
+        limits: &options.limits,
+        elements: 0,
+        exceeded: None,
     };
     for (name, shape, (dtype, kind)) in inputs {
         let id = importer.add_value(&name, shape.clone(), dtype);
@@ -69,7 +73,14 @@ pub(super) fn import(
         importer.values.insert(name, id);
     }
     for node in &graph.node {
-        importer.node(node)?;
+        let result = importer.node(node);
+        // First, since what comes after a tensor that is too large may be a consequence.
+        if let Some(mut error) = importer.exceeded.take() {
+            let name = super::attributes::node_name(node);
+            error.what = format!("{} of node `{name}` ({})", error.what, node.op_type);
+            return Err(error.into());
+        }
+        result?;
     }
     importer.finish(graph)
 }
@@ -164,13 +175,20 @@ fn input_shapes(
                 shape
             }
         };
-        let elements = shape.iter().fold(1usize, |n, &d| n.saturating_mul(d));
-        if elements == 0 || elements > tensor::MAX_ELEMENTS {
-            return Err(fail(format!("shape {shape:?} is empty or too large")));
+        if shape.contains(&0) {
+            return Err(fail(format!("shape {shape:?} is empty")));
         }
+        within(&input.name, &shape, &options.limits)?;
         result.push((input.name.clone(), shape, dtype));
     }
     Ok(result)
+}
+
+/// Refuses a tensor that is too large.
+fn within(name: &str, shape: &[usize], limits: &Limits) -> Result<(), LimitError> {
+    let what = || format!("tensor `{name}`");
+    at_most(what, shape.len() as u64, "dimensions", limits.rank)?;
+    at_most(what, limits::elements(shape), "elements", limits.elements)
 }
 
 /// State of one import.
@@ -190,12 +208,21 @@ pub(super) struct Importer<'a> {
     pub(super) kinds: HashMap<ValueId, Kind>,
     /// Graph outputs in their own type, by name, where the graph goes on with floats.
     borders: HashMap<String, ValueId>,
+    limits: &'a Limits,
+    /// Of all tensors so far.
+    elements: u64,
+    /// The first tensor beyond the limits. The node that makes it ends in this error, whatever it goes on to make of it.
+    exceeded: Option<LimitError>,
 }
 
 impl<'a> Importer<'a> {
     /// Adds an intermediate value under this name, or one like it.
-    pub(super) fn add_value(&mut self, name: &str, shape: Vec<usize>, dtype: DType) -> ValueId {
+    pub(super) fn add_value(&mut self, name: &str, mut shape: Vec<usize>, dtype: DType) -> ValueId {
         let name = self.unique(name);
+        if let Err(error) = self.count(&name, &shape) {
+            self.exceeded.get_or_insert(error);
+            shape.fill(1);
+        }
         self.graph.add_value(Value {
             name,
             shape,
@@ -213,7 +240,25 @@ impl<'a> Importer<'a> {
         quantization: Option<Quantization>,
     ) -> ValueId {
         let name = self.unique(name);
+        if let Err(error) = self.count(&name, &shape) {
+            self.exceeded.get_or_insert(error);
+        }
         self.graph.add_constant(name, shape, data, quantization)
+    }
+
+    /// Adds a tensor to all others.
+    fn count(&mut self, name: &str, shape: &[usize]) -> Result<(), LimitError> {
+        within(name, shape, self.limits)?;
+        self.elements += limits::elements(shape);
+        let what = || "the model".to_owned();
+        let limit = self.limits.total_elements;
+        at_most(what, self.elements, "elements in all its tensors", limit)
+    }
+
+    /// Refuses a list of this many numbers before a node makes it.
+    pub(super) fn expect_elements(&self, node: &OnnxNode, count: u64) -> Result<(), LimitError> {
+        let what = || format!("the result of node `{}`", node.name());
+        at_most(what, count, "elements", self.limits.elements)
     }
 
     fn unique(&mut self, name: &str) -> String {
@@ -716,6 +761,11 @@ impl<'a> Importer<'a> {
             });
         }
         self.graph.remove_dead_nodes();
+        let work = self.graph.nodes.iter().fold(0u64, |sum, n| {
+            sum.saturating_add(crate::passes::work(&self.graph, n))
+        });
+        let what = || "an inference".to_owned();
+        at_most(what, work, "multiply-accumulates", self.limits.macs)?;
         self.complete_quantization()?;
         Ok(self.graph)
     }

@@ -172,7 +172,10 @@ impl Importer<'_> {
     ) -> Result<ValueId, OnnxError> {
         for &(axis, before, after) in pads {
             let len = self.shape(x)[axis] as i64;
-            let indices = (-before..len + after).map(|i| padded(mode, i, len) as u32);
+            let made = len.saturating_add(before).saturating_add(after);
+            self.expect_elements(node, made.max(before).max(after).max(0) as u64)?;
+            let indices =
+                (before.saturating_neg()..len + after).map(|i| padded(mode, i, len) as u32);
             let indices: Vec<u32> = indices.collect();
             if indices.is_empty() {
                 return Err(node.invalid("nothing is left"));

@@ -28,6 +28,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod window;
+mod wire;
 pub mod write;
 
 pub use check::operators;
@@ -35,12 +36,10 @@ pub use error::OnnxError;
 pub(crate) use facts::to_data as tensor_data;
 
 use crate::graph::Graph;
+use crate::limits::{self, Limits};
 use prost::Message;
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
-
-/// Protobuf's own limit on a message.
-const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// What the caller knows about a model that its file does not say.
 #[derive(Clone, Debug, Default)]
@@ -49,33 +48,49 @@ pub struct LoadOptions {
     pub input_shapes: Vec<(String, Vec<usize>)>,
     /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
     pub states: Vec<(String, String)>,
+    /// What the model may ask for.
+    pub limits: Limits,
 }
 
 /// Reads an ONNX file.
+///
+/// # Errors
+/// It cannot be read, is damaged or beyond [`LoadOptions::limits`], or uses something unsupported.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
-    load_model(&read(path)?, options)
+    load_model(&read_within(path, &options.limits)?, options)
 }
 
-/// Reads and decodes an ONNX file without interpreting it.
+/// Reads and decodes an ONNX file without interpreting it, within the default limits.
+///
+/// # Errors
+/// It cannot be read, or is no ONNX.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
-    let read_error = |source| OnnxError::Read {
+    read_within(path, &Limits::default())
+}
+
+fn read_within(path: &Path, limits: &Limits) -> Result<ModelProto, OnnxError> {
+    let contents = limits::read(path, limits.file_bytes).map_err(|source| OnnxError::Read {
         path: path.to_owned(),
         source,
-    };
-    let bytes = std::fs::metadata(path).map_err(read_error)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(OnnxError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-        });
-    }
-    let contents = std::fs::read(path).map_err(read_error)?;
-    ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })
+    })?;
+    decode(&contents, limits)
+}
+
+/// Decodes the bytes of an ONNX file without interpreting them.
+///
+/// # Errors
+/// They are no ONNX, or would take more memory than the limits allow.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<ModelProto, OnnxError> {
+    wire::check(bytes, limits)?;
+    ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { source })
 }
 
 /// Interprets a decoded ONNX model.
+///
+/// # Errors
+/// It is damaged or beyond [`LoadOptions::limits`], or uses something unsupported.
 pub fn load_model(proto: &ModelProto, options: &LoadOptions) -> Result<Graph, OnnxError> {
-    let opset = check::check(proto)?;
+    let opset = check::check(proto, &options.limits)?;
     let mut graph = import::import(proto, opset, options)?;
     graph.states.clone_from(&options.states);
     signed::make_activations_signed(&mut graph);

@@ -321,8 +321,9 @@ impl Importer<'_> {
         let mut old = old;
         let mut pads = pads;
         for (i, &axis) in axes.iter().enumerate() {
-            let [before, after] = [i, i + axes.len()].map(|i| (-pads[i]).max(0) as usize);
-            if before + after > 0 {
+            let [before, after] =
+                [i, i + axes.len()].map(|i| pads[i].saturating_neg().max(0) as usize);
+            if before > 0 || after > 0 {
                 let range = before..old[axis].saturating_sub(after);
                 if range.is_empty() {
                     return Err(node.invalid("its pads leave nothing"));

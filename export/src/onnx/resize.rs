@@ -4,6 +4,7 @@ use super::OnnxError;
 use super::attributes::OnnxNode;
 use super::import::Importer;
 use crate::graph::{Data, Op, ValueId};
+use crate::limits;
 
 /// How one axis is resized.
 struct Axis {
@@ -165,7 +166,13 @@ impl Importer<'_> {
         if node.int("antialias", 0) != 0 {
             return Err(node.unsupported("antialias", 1, "shrink with a pooling or convolution"));
         }
-        for (index, axis) in self.resized_axes(node, &shape)? {
+        let axes = self.resized_axes(node, &shape)?;
+        let mut result = shape;
+        for (index, axis) in &axes {
+            result[*index] = axis.to;
+        }
+        self.expect_elements(node, limits::elements(&result))?;
+        for (index, axis) in axes {
             if axis.to == axis.from && axis.scale == 1.0 {
                 continue;
             }

@@ -2,10 +2,8 @@
 
 use super::OnnxError;
 use crate::graph::Data;
+use crate::limits::{self, Limits, at_most};
 use tract_onnx::pb::{TensorProto, tensor_proto::DataType};
-
-/// No tensor of a 2 GiB file has more elements.
-pub(super) const MAX_ELEMENTS: usize = 1 << 31;
 
 fn fail(tensor: &TensorProto, message: impl Into<String>) -> OnnxError {
     let tensor = if tensor.name.is_empty() {
@@ -19,23 +17,21 @@ fn fail(tensor: &TensorProto, message: impl Into<String>) -> OnnxError {
     }
 }
 
-/// Dimensions of a tensor, with a bound on their product.
-pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
-    let mut elements = 1usize;
-    let mut shape = Vec::with_capacity(tensor.dims.len());
-    for &dim in &tensor.dims {
-        let dim = usize::try_from(dim)
-            .map_err(|_| fail(tensor, format!("dimension {dim} is negative")))?;
-        elements = elements.saturating_mul(dim);
-        shape.push(dim);
-    }
-    if elements > MAX_ELEMENTS {
-        return Err(fail(
-            tensor,
-            format!("shape {shape:?} has more elements than a file can hold"),
-        ));
-    }
-    Ok(shape)
+/// Dimensions of a tensor. Their product may not fit; [`check`] compares it with the contents.
+fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
+    let dims = tensor.dims.iter().map(|&dim| {
+        usize::try_from(dim).map_err(|_| fail(tensor, format!("dimension {dim} is negative")))
+    });
+    dims.collect()
+}
+
+/// [`check`], and that the tensor is within the limits.
+pub(super) fn check_within(tensor: &TensorProto, limits: &Limits) -> Result<(), OnnxError> {
+    let what = || format!("tensor `{}`", tensor.name);
+    at_most(what, tensor.dims.len() as u64, "dimensions", limits.rank)?;
+    let elements = limits::elements(&shape(tensor)?);
+    at_most(what, elements, "elements", limits.elements)?;
+    check(tensor)
 }
 
 /// Checks what can be checked without decoding: storage, and that the contents have the length that the shape needs.
@@ -53,7 +49,7 @@ pub(super) fn check(tensor: &TensorProto) -> Result<(), OnnxError> {
             "segmented tensors are not supported; store it whole",
         ));
     }
-    let elements: usize = shape(tensor)?.iter().product();
+    let elements = limits::elements(&shape(tensor)?);
     let dtype = DataType::try_from(tensor.data_type).map_err(|_| {
         fail(
             tensor,
@@ -82,9 +78,13 @@ pub(super) fn check(tensor: &TensorProto) -> Result<(), OnnxError> {
         };
         (found, elements, "elements")
     } else {
-        (tensor.raw_data.len(), elements * width, "bytes")
+        (
+            tensor.raw_data.len(),
+            elements.saturating_mul(width),
+            "bytes",
+        )
     };
-    if found != needed {
+    if found as u64 != needed {
         return Err(fail(
             tensor,
             format!(

@@ -1,6 +1,7 @@
 //! Multiply-accumulates and parameters.
 
 use crate::graph::{Graph, Node, Op, ValueId};
+use crate::limits;
 use std::collections::BTreeSet;
 
 /// Multiply-accumulates of one inference of a convolution or fully connected layer, padding taps counted; 0 for others.
@@ -24,6 +25,25 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         Op::Resample { taps, .. } => size(node.output) * taps as u64,
         _ => 0,
     }
+}
+
+/// At least the elements that a node reads for all its results: multiply-accumulates, taps of windows, elements moved.
+pub(crate) fn work(graph: &Graph, node: &Node) -> u64 {
+    let outputs = limits::elements(&graph[node.output].shape);
+    let each = match &node.op {
+        Op::Conv2d { .. } | Op::FullyConnected { .. } => {
+            limits::elements(graph[node.inputs[1]].shape.get(1..).unwrap_or_default())
+        }
+        Op::MatMul => graph[node.inputs[0]].shape.last().map_or(1, |&k| k as u64),
+        Op::Recurrent { .. } => {
+            let hidden = graph[node.inputs[1]].shape.last();
+            hidden.map_or(1, |&h| 4 * h as u64)
+        }
+        Op::Resample { taps, .. } => *taps as u64,
+        Op::Pool { window, .. } => limits::elements(&window.kernel),
+        _ => 1,
+    };
+    outputs.saturating_mul(each)
 }
 
 /// Multiply-accumulates of the whole graph.

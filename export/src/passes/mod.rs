@@ -12,6 +12,7 @@ mod remove_identities;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use count::work;
 pub use count::{macs, parameters, total_macs, total_parameters};
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::fold_constants;

@@ -54,6 +54,7 @@ impl Rival {
 
 /// Why a rival cannot be measured.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RivalError {
     /// It could not be installed, built or started.
     #[error(transparent)]

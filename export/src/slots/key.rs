@@ -1,5 +1,6 @@
 //! Ed25519 keys: a secret one to sign with, in a PEM file as OpenSSL writes it, and a public one for the firmware, as 32 bytes.
 
+use crate::limits;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use ed25519_dalek::{Signer, SigningKey};
@@ -92,13 +93,14 @@ impl SecretKey {
     /// # Errors
     /// It cannot be read, or holds no key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData => KeyError::NotAKey { path: path.into() },
-            _ => KeyError::Read {
-                path: path.into(),
-                source,
-            },
-        })?;
+        let text =
+            limits::read_text(path, limits::TEXT_BYTES).map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData => KeyError::NotAKey { path: path.into() },
+                _ => KeyError::Read {
+                    path: path.into(),
+                    source,
+                },
+            })?;
         let key = SigningKey::from_pkcs8_pem(&text);
         key.map(SecretKey)
             .map_err(|_| KeyError::NotAKey { path: path.into() })

@@ -4,6 +4,7 @@ use super::optimizer::Optimizer;
 use super::tape::{Program, Tensor};
 use crate::files::{FileError, write_atomic};
 use crate::graph::ValueId;
+use crate::limits;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -57,6 +58,7 @@ pub struct Progress {
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// It cannot be read.
     #[error("cannot read the checkpoint {}: {source}", path.display())]
@@ -228,17 +230,26 @@ impl Checkpoint {
     /// # Errors
     /// It cannot be read, or is no checkpoint.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
+        let read = limits::read(path, limits::CHECKPOINT_BYTES);
+        let bytes = read.map_err(|source| CheckpointError::Read {
             path: path.into(),
             source,
         })?;
+        Checkpoint::decode(&bytes, path)
+    }
+
+    /// The state in the bytes of a file; `path` is for errors.
+    ///
+    /// # Errors
+    /// They are no checkpoint.
+    pub fn decode(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
         let malformed = |reason: String| CheckpointError::Malformed {
             path: path.into(),
             reason,
         };
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
         let (_, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+            SafeTensors::read_metadata(bytes).map_err(|e| malformed(e.to_string()))?;
         let progress = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
         let progress = progress.ok_or_else(|| malformed("it says nothing of a run".into()))?;
         let progress = serde_json::from_str(progress).map_err(|e| malformed(e.to_string()))?;

@@ -21,6 +21,7 @@ pub const METRICS: &str = "metrics.jsonl";
 
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// The numbers ran away.
     #[error(

@@ -35,7 +35,7 @@ pub use record::{Record, StageRecord};
 
 use crate::compress::recipe::{Norms, Recipe, Stage};
 use crate::data::{Dataset, Scaling};
-use crate::files::{FileError, write_atomic};
+use crate::files::{Claim, FileError, write_atomic};
 use crate::graph::Graph;
 use crate::model::{load_graph, load_trainable};
 use crate::onnx::LoadOptions;
@@ -144,10 +144,7 @@ impl Job<'_> {
     /// A stage cannot be done ([`CompressError::Stage`] has its line); a file cannot be read or written; what is to be
     /// resumed is of another run.
     pub fn run(&mut self) -> Result<Outcome, CompressError> {
-        std::fs::create_dir_all(self.folder).map_err(|source| FileError::Write {
-            path: self.folder.into(),
-            source,
-        })?;
+        let _claim = Claim::on(self.folder)?;
         let settings = self.settings()?;
         let path = self.folder.join(record::FILE);
         let mut saved = if self.resume {

@@ -2,6 +2,7 @@
 
 use super::{CompressError, Figures};
 use crate::files::write_atomic;
+use crate::limits;
 use crate::report::grouped;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -85,7 +86,8 @@ impl Saved {
             path: path.into(),
             reason,
         };
-        let bytes = std::fs::read(path).map_err(|e| malformed(e.to_string()))?;
+        let bytes =
+            limits::read(path, limits::CHECKPOINT_BYTES).map_err(|e| malformed(e.to_string()))?;
         let saved: Saved = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
         let (Value::Object(old), Value::Object(new)) = (&saved.settings, settings) else {
             return Err(malformed("it has no settings".into()));

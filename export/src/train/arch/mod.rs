@@ -47,6 +47,7 @@ pub enum Arch {
 
 /// Why a network cannot be built.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArchError {
     /// The samples do not fit the network.
     #[error("{arch} takes samples of shape [channels, height, width]; these have shape {shape:?}")]

@@ -17,6 +17,7 @@ use crate::train::tensor::Real;
 
 /// Why a graph cannot be trained.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProgramError {
     /// Training needs exactly one input and one output.
     #[error("a model to train has one input and one output; this one has {inputs} and {outputs}")]
