@@ -427,7 +427,7 @@ fn labels_that_are_none_say_what_they_should_be() {
         "data::labels",
         &["label 9 of sample 0", "count classes from 0"],
     );
-    folder.floats("hot.npy", &[9, 5], |i| (i % 5 == 0) as u8 as f32);
+    folder.floats("hot.npy", &[9, 5], |i| f32::from(u8::from(i % 5 == 0)));
     folder.fails(&format!("{report} hot.npy"), "data::labels", &["argmax"]);
     folder.tensor("few.npy", &[3], Data::I32(vec![0; 3]));
     folder.fails(

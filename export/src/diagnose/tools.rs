@@ -109,7 +109,7 @@ fn too_large(needed: u64, memory: &str, available: u64) -> Diagnosis {
     };
     Diagnosis {
         code,
-        help: format!("{over} bytes of {memory} are missing. {ways}; {boards}"),
+        help: format!("{over} bytes of {memory} are missing: {ways}; {boards}"),
     }
 }
 
