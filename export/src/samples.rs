@@ -6,6 +6,8 @@ use crate::files::{self, FileError, Tensor};
 use crate::graph::{DType as GraphType, Data};
 use kinglet::format::DType;
 use kinglet::{Plan, TensorInfo};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
 /// Inputs for a plan.
@@ -215,6 +217,23 @@ fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool)
         }
     };
     Ok((rows, keeps_batch))
+}
+
+/// One seeded random inference: random bytes, or floats in −1 … 1.
+pub fn random(plan: &Plan<'_>) -> Vec<u8> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut sample = Vec::new();
+    for info in (0..plan.input_count()).filter_map(|i| plan.input(i)) {
+        let mut bytes = vec![0; info.len];
+        random.fill_bytes(&mut bytes);
+        if info.dtype == DType::F32 {
+            for word in bytes.as_chunks_mut::<4>().0 {
+                *word = (i32::from_le_bytes(*word) as f32 / 2f32.powi(31)).to_le_bytes();
+            }
+        }
+        sample.extend(bytes);
+    }
+    sample
 }
 
 /// Bytes of one tensor as typed elements.

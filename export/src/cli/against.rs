@@ -1,13 +1,14 @@
 //! `kinglet bench --against`: other runtimes beside ours.
 
 use super::common;
+use crate::diagnose::IntoDiagnostic;
 use crate::files;
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
 use crate::rivals::{self, Comparison, Files, Measured, Rival};
 use crate::samples;
 use kinglet::Plan;
-use miette::{IntoDiagnostic, bail};
+use miette::bail;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,10 @@
 //! `kinglet emulate --app`.
 
 use super::common::{self, ModelArgs, grouped};
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate::{self, App, AppRequest, Counts, recording};
 use crate::report::terminal_table;
-use miette::{IntoDiagnostic, ensure};
+use miette::ensure;
 use serde_json::json;
 use std::path::PathBuf;
 

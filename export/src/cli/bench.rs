@@ -2,16 +2,15 @@
 
 use super::against;
 use super::common::{self, ModelArgs, grouped};
+use super::profile::profile;
 use crate::compile::Target;
-use crate::emulate::{self, Board, Emulation, Mode, Request};
+use crate::diagnose::IntoDiagnostic;
+use crate::emulate::{self, Board, Mode, Request};
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
 use crate::rivals::Rival;
 use crate::samples;
-use kinglet::Plan;
-use miette::{IntoDiagnostic, bail};
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use miette::bail;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -71,7 +70,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = if args.input.is_empty() {
-        vec![random_sample(&plan)]
+        vec![samples::random(&plan)]
     } else {
         samples::read(&plan, &args.input).into_diagnostic()?.rows
     };
@@ -92,23 +91,6 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     }
 }
 
-/// Random bytes, or floats in −1 … 1.
-fn random_sample(plan: &Plan<'_>) -> Vec<u8> {
-    let mut random = ChaCha8Rng::seed_from_u64(1);
-    let mut sample = Vec::new();
-    for info in (0..plan.input_count()).filter_map(|i| plan.input(i)) {
-        let mut bytes = vec![0; info.len];
-        random.fill_bytes(&mut bytes);
-        if info.dtype == kinglet::format::DType::F32 {
-            for word in bytes.as_chunks_mut::<4>().0 {
-                *word = (i32::from_le_bytes(*word) as f32 / 2f32.powi(31)).to_le_bytes();
-            }
-        }
-        sample.extend(bytes);
-    }
-    sample
-}
-
 fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> miette::Result<()> {
     let mode = if args.profile {
         Mode::Profile
@@ -126,7 +108,10 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     let result = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()))
         .into_diagnostic()?;
     progress.finish_and_clear();
-    let steps = profile(model, &result);
+    let steps = match args.profile {
+        true => profile(model, &result.step_instructions),
+        false => Vec::new(),
+    };
     let instructions = common::median(&result.instructions);
     let total = steps.iter().map(|s| s.instructions).sum::<u64>().max(1);
     let rows: Vec<Vec<String>> = steps
@@ -206,58 +191,6 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         macs => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
     }
     Ok(())
-}
-
-/// The steps of one node: several when it runs by bands.
-struct ProfiledNode {
-    name: String,
-    /// Index of the first one.
-    first: usize,
-    count: usize,
-    /// Operator of the step that takes most instructions.
-    operator: &'static str,
-    /// Instructions of that step.
-    most: u64,
-    macs: u64,
-    instructions: u64,
-    /// What the compiler predicted; `None` for a plan file or an operator that was not measured.
-    predicted: Option<u64>,
-}
-
-/// Median over samples of the instructions of every node's steps; empty unless profiled.
-fn profile(model: &Model, result: &Emulation) -> Vec<ProfiledNode> {
-    let mut nodes: Vec<ProfiledNode> = Vec::new();
-    if result.step_instructions.is_empty() {
-        return nodes;
-    }
-    for (i, (name, &(operator, macs))) in model.step_names.iter().zip(&model.operators).enumerate()
-    {
-        let counts = result.step_instructions.iter().filter_map(|s| s.get(i));
-        let instructions = common::median(&counts.copied().collect::<Vec<u64>>());
-        let operator = operator.name();
-        let predicted = model.steps().and_then(|steps| steps.get(i)?.instructions);
-        let Some(node) = nodes.iter_mut().find(|n| n.name == *name) else {
-            nodes.push(ProfiledNode {
-                name: name.clone(),
-                first: i,
-                count: 1,
-                operator,
-                most: instructions,
-                macs,
-                instructions,
-                predicted,
-            });
-            continue;
-        };
-        node.count += 1;
-        node.macs += macs;
-        node.instructions += instructions;
-        node.predicted = node.predicted.zip(predicted).map(|(a, b)| a + b);
-        if instructions > node.most {
-            (node.most, node.operator) = (instructions, operator);
-        }
-    }
-    nodes
 }
 
 fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {

@@ -2,6 +2,8 @@
 
 use crate::compile::{CompileOptions, Target};
 use crate::data::{self, Dataset, Scaling};
+use crate::diagnose::{self, IntoDiagnostic, print_warning};
+use crate::graph::Graph;
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
@@ -9,7 +11,7 @@ pub(super) use crate::report::grouped;
 use crate::train::trainer::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::Plan;
-use miette::{IntoDiagnostic, ensure};
+use miette::ensure;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +47,7 @@ impl ModelArgs {
         };
         let model = Model::open(&self.model, &self.load_options(), &options).into_diagnostic()?;
         print_warnings(&model.warnings);
+        doubt_weights(model.graph.as_ref());
         Ok(model)
     }
 }
@@ -66,6 +69,24 @@ fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
 pub(super) fn print_warnings(warnings: &[Warning]) {
     for w in warnings {
         eprintln!("warning: node `{}` ({}): {}", w.node, w.op, w.message);
+    }
+}
+
+/// Warns of weights that are no numbers.
+pub(super) fn doubt_weights(graph: Option<&Graph>) {
+    if let Some((tensor, diagnosis)) = graph.and_then(diagnose::weights) {
+        print_warning(&format!("the weight `{tensor}` holds NaN"), &diagnosis);
+    }
+}
+
+/// Warns of inputs that are scaled in another way than those that the model was calibrated with.
+pub(super) fn doubt_scaling(model: &Model, rows: &[Vec<u8>]) {
+    let doubt = model
+        .graph
+        .as_ref()
+        .and_then(|g| diagnose::scaling(g, rows));
+    if let Some((what, diagnosis)) = doubt {
+        print_warning(&what, &diagnosis);
     }
 }
 

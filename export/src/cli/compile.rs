@@ -3,10 +3,11 @@
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::channels::{LayerReport, Reason, Report};
 use crate::compile::{CompileOptions, StoredWeights, Target, Tiling, coded, sparse};
+use crate::diagnose::{IntoDiagnostic, float_model, print_warning};
 use crate::files::write_atomic;
 use crate::model::Model;
 use crate::report::terminal_table;
-use miette::{IntoDiagnostic, bail};
+use miette::bail;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -88,6 +89,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         bail!("{} is a plan already", args.model.model.display())
     };
     common::print_warnings(&model.warnings);
+    common::doubt_weights(model.graph.as_ref());
+    let float = model.graph.as_ref().and_then(float_model);
+    if let Some(diagnosis) = float.filter(|_| args.target != Target::Host) {
+        print_warning("the model computes in float", &diagnosis);
+    }
     write_atomic(&args.output, |file| file.write_all(&compiled.file)).into_diagnostic()?;
     let peak = compiled
         .steps

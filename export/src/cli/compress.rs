@@ -4,12 +4,13 @@ use super::common::{self, RunArgs, StepBar};
 use crate::compress::recipe::Recipe;
 use crate::compress::report as layers;
 use crate::compress::run::{Event, Job, Outcome, RELATIVE_STEP, Record, curves};
+use crate::diagnose::IntoDiagnostic;
 use crate::limits;
 use crate::model::load_graph;
 use crate::onnx::LoadOptions;
 use crate::report::{Report, terminal_table};
 use crate::train::trainer::Report as Training;
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

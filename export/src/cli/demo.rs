@@ -2,6 +2,7 @@
 
 use super::common::{self, grouped, split_outputs};
 use crate::compile::{CompileOptions, Compiled, compile};
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate::{self, Emulation, Mode, Request};
 use crate::files::{self, Tensor, write_atomic};
 use crate::graph::Graph;
@@ -15,7 +16,7 @@ use crate::train::digits::{self, CLASSES, Digits, Samples};
 use crate::train::{self, Epoch};
 use indicatif::ProgressBar;
 use kinglet::format::DType;
-use miette::{IntoDiagnostic, ensure, miette};
+use miette::{ensure, miette};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};

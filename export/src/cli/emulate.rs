@@ -2,10 +2,11 @@
 
 use super::app;
 use super::common::{self, ModelArgs, grouped};
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate::{self, App, Mode, Request};
 use crate::report::terminal_table;
 use crate::samples;
-use miette::{IntoDiagnostic, bail};
+use miette::bail;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -70,6 +71,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = samples::read(&plan, &args.input).into_diagnostic()?;
+    common::doubt_scaling(&model, &samples.rows);
     let request = Request {
         board,
         plan: &model.plan,

@@ -1,9 +1,10 @@
 //! `kinglet flash`.
 
 use super::common::{self, ModelArgs, grouped};
+use crate::diagnose::IntoDiagnostic;
 use crate::flash::{self, FlashError};
 use crate::report::terminal_table;
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
 use serde_json::json;
 use std::path::PathBuf;
 

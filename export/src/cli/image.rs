@@ -1,8 +1,8 @@
 //! `kinglet image`.
 
 use super::common;
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate;
-use miette::IntoDiagnostic;
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -2,12 +2,12 @@
 
 use super::common::{self, ModelArgs, grouped, shorten};
 use crate::compile::Target;
+use crate::diagnose::IntoDiagnostic;
 use crate::graph::{DType, Graph, Quantization, ValueId};
 use crate::model::ModelError;
 use crate::onnx;
 use crate::passes::{self, Warning, op_name};
 use crate::report::terminal_table;
-use miette::IntoDiagnostic;
 use serde::Serialize;
 use serde_json::json;
 

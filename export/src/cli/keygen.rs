@@ -1,8 +1,8 @@
 //! `kinglet keygen`.
 
 use super::common;
+use crate::diagnose::IntoDiagnostic;
 use crate::slots::SecretKey;
-use miette::IntoDiagnostic;
 use std::path::PathBuf;
 
 /// Make a pair of keys for signing models.

@@ -5,7 +5,9 @@ mod app;
 mod bench;
 mod boards;
 mod common;
+mod compare;
 mod compile;
+mod completions;
 mod compress;
 mod demo;
 mod emulate;
@@ -13,9 +15,12 @@ mod flash;
 mod image;
 mod inspect;
 mod keygen;
+mod man;
 mod new;
+mod profile;
 mod push;
 mod quantize;
+mod report;
 mod reproduce;
 mod run;
 mod setup;
@@ -24,7 +29,7 @@ mod test;
 mod train;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Runs compressed neural networks on microcontrollers: compiles ONNX to a plan and proves it in an emulator.
@@ -55,6 +60,8 @@ enum Command {
     Image(image::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Report(report::Args),
+    Compare(compare::Args),
     Boards(boards::Args),
     Demo(demo::Args),
     Test(test::Args),
@@ -62,6 +69,14 @@ enum Command {
     Keygen(keygen::Args),
     Sign(sign::Args),
     Push(push::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
+}
+
+/// The whole command line, for what is made of it.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the subcommand, prints a failure to stderr and turns it into the exit code.
@@ -80,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Boards(args) => boards::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
@@ -87,12 +104,13 @@ pub fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(args),
         Command::Sign(args) => sign::run(args),
         Command::Push(args) => push::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
-            // Every error's text names its cause already, so the chain is not printed again.
-            eprintln!("error: {report}");
+            crate::diagnose::print_error(&report);
             ExitCode::FAILURE
         }
     }

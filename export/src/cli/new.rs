@@ -1,8 +1,8 @@
 //! `kinglet new`.
 
 use super::common::{self, ModelArgs};
+use crate::diagnose::IntoDiagnostic;
 use crate::{flash, project};
-use miette::IntoDiagnostic;
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -1,11 +1,12 @@
 //! `kinglet push`.
 
 use super::common::{self, grouped};
+use crate::diagnose::IntoDiagnostic;
 use crate::limits;
 use crate::slots::{ImageInfo, Link, Outcome, PushError, Step, open, push};
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::slots::Running;
-use miette::{IntoDiagnostic, bail};
+use miette::bail;
 use serde_json::json;
 use std::path::PathBuf;
 

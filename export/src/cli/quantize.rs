@@ -3,6 +3,7 @@
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::{CompileOptions, compile};
 use crate::compress::formats::WeightFormat;
+use crate::diagnose::{IntoDiagnostic, calibration, print_warning};
 use crate::graph::{Data, Graph};
 use crate::host::Runner;
 use crate::model::load_graph;
@@ -10,7 +11,7 @@ use crate::onnx::write;
 use crate::quantize::{self, Calibration, Calibrator, Options};
 use crate::report::terminal_table;
 use crate::samples;
-use miette::{IntoDiagnostic, ensure};
+use miette::ensure;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -54,6 +55,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let (graph, warnings) =
         load_graph(&args.model.model, &args.model.load_options()).into_diagnostic()?;
     common::print_warnings(&warnings);
+    common::doubt_weights(Some(&graph));
     ensure!(
         args.weights == WeightFormat::Int8 || args.weight_step == 0.0,
         "--weight-step is for int8 weights, not for {}",
@@ -69,6 +71,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         .map_or(Calibration::MinMax, Calibration::Percentile);
     let mut calibrator = Calibrator::new(&graph, method).into_diagnostic()?;
     let samples = read_samples(&graph, &args.calibration)?;
+    if let Some((what, diagnosis)) = calibration(&samples) {
+        print_warning(&what, &diagnosis);
+    }
     let progress = common::spinner();
     progress.set_message(format!("calibrating with {} samples", samples.len()));
     let rows = samples.iter().map(Vec::as_slice);

@@ -3,10 +3,10 @@
 use super::common::{self, RunArgs};
 use super::compress::Shown;
 use crate::compress::run::{Curve, curves};
+use crate::diagnose::IntoDiagnostic;
 use crate::report::{Report, terminal_table};
 use crate::reproduce::{Experiment, Finding, Results, Trial, rows};
 use clap::builder::PossibleValuesParser;
-use miette::IntoDiagnostic;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

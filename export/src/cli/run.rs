@@ -2,8 +2,8 @@
 
 use super::common::{self, ModelArgs};
 use crate::compile::Target;
+use crate::diagnose::IntoDiagnostic;
 use crate::samples;
-use miette::IntoDiagnostic;
 use std::path::PathBuf;
 
 /// Run a model on this machine: every row of the input is one inference.
@@ -32,6 +32,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let mut runner = model.runner().into_diagnostic()?;
     let samples =
         samples::read(&runner.plan().into_diagnostic()?, &args.input).into_diagnostic()?;
+    common::doubt_scaling(&model, &samples.rows);
     let progress = common::spinner();
     progress.set_message(format!("{}: {} inferences", model.name, samples.rows.len()));
     let outputs = runner

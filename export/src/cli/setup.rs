@@ -1,7 +1,7 @@
 //! `kinglet setup`.
 
+use crate::diagnose::IntoDiagnostic;
 use crate::{emulate, flash};
-use miette::IntoDiagnostic;
 use std::cell::RefCell;
 
 /// Finds or installs what building for a board needs: its bare-metal Rust target and, if it is emulated, its emulator.

@@ -2,11 +2,11 @@
 
 use super::common::{self, ModelArgs, grouped};
 use crate::compile::Target;
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate;
 use crate::files::write_atomic;
 use crate::report::terminal_table;
 use crate::slots::{ImageInfo, SecretKey, SignOptions, sign};
-use miette::IntoDiagnostic;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
 //! `kinglet test`.
 
 use super::common;
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate::BOARDS;
-use miette::{IntoDiagnostic, bail};
+use miette::bail;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

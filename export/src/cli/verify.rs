@@ -2,12 +2,13 @@
 
 use super::common::{self, ModelArgs, shorten};
 use crate::compile::{StepInfo, Target};
+use crate::diagnose::IntoDiagnostic;
 use crate::emulate::{self, Mode, Request};
 use crate::reference::Reference;
 use crate::report::terminal_table;
 use crate::samples;
 use crate::verify::{Comparison, Forced, Recorder};
-use miette::{IntoDiagnostic, bail, miette};
+use miette::{bail, miette};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -66,6 +67,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let mut runner = model.runner().into_diagnostic()?;
     let plan = runner.plan().into_diagnostic()?;
     let samples = samples::read(&plan, &args.input).into_diagnostic()?;
+    common::doubt_scaling(&model, &samples.rows);
     let shapes: Vec<(String, Vec<usize>)> = (0..plan.input_count())
         .filter_map(|i| plan.input(i))
         .map(|i| (i.name.to_owned(), i.shape().to_vec()))

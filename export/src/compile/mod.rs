@@ -13,6 +13,7 @@ mod facts;
 mod image;
 mod layers;
 mod layout;
+mod lifetimes;
 mod liveness;
 mod memory;
 mod packing;
@@ -27,6 +28,7 @@ mod weights;
 pub use coded::StoredWeights;
 pub use image::step_names;
 pub use layout::transpose_data as transpose;
+pub use lifetimes::Lifetime;
 pub use tiling::Tiling;
 
 use crate::graph::{Graph, Quantization};
@@ -143,6 +145,8 @@ pub struct StepInfo {
     pub macs: u64,
     /// What its instructions depend on.
     pub work: cost::Work,
+    /// Bytes of weights, biases and tables that it adds to the plan; what an earlier step brought counts there.
+    pub constant_bytes: usize,
     /// How its weights are coded; `None` when they are not.
     pub coded: Option<coded::CodedStep>,
     /// Instructions, as the target's measurements predict them; `None` where there are none.
@@ -173,6 +177,8 @@ pub struct Compiled {
     pub peak_step: usize,
     /// Bytes in use there: no placement takes less.
     pub peak_bytes: usize,
+    /// What lies where in the arena, and while which steps.
+    pub lifetimes: Vec<Lifetime>,
     /// Bytes of weights, biases and tables.
     pub constant_bytes: usize,
     /// What was cut out of int8 layers; `None` when it was not looked for.
@@ -363,6 +369,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, Comp
         steps: emitted.steps,
         peak_step: emitted.peak.0,
         peak_bytes: emitted.peak.1,
+        lifetimes: emitted.lifetimes,
         constant_bytes: emitted.image.data_len(),
         channels: eliminated.map(|e| e.report),
         tiled,

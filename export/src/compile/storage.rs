@@ -96,6 +96,26 @@ impl Storage {
         }
         planner.finish(scratch_of)
     }
+
+    /// What is needed of each value that has memory of its own: its buffer, and a piece of that.
+    pub(super) fn lives(
+        &self,
+        graph: &Graph,
+        bands: &Bands,
+        residuals: &Residuals,
+    ) -> Vec<(ValueId, usize, Piece)> {
+        let liveness = Liveness::new(graph, bands, residuals);
+        let mut lives = Vec::new();
+        for (&id, place) in &self.places {
+            let all = 0..bytes(&graph[id]);
+            if let Some(life) = liveness.life(id) {
+                let pieces = pieces(life, &all, place.offset);
+                lives.extend(pieces.into_iter().map(|piece| (id, place.buffer, piece)));
+            }
+        }
+        lives.sort_by_key(|(id, ..)| *id);
+        lives
+    }
 }
 
 impl Planner<'_> {

@@ -3,8 +3,8 @@
 //! What is drawn in black takes the page's text colour, so that charts follow the light or dark scheme.
 
 use super::grouped;
+use super::html::escape;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Colours of series, legible on white and on near-black.
 const COLORS: [RGBColor; 6] = [
@@ -26,44 +26,31 @@ pub(super) fn color(series: usize) -> String {
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Horizontal bars, one below the other.
-pub(super) fn bars(bars: &[(String, f64)]) -> Result<String, Failure> {
-    const ROW: i32 = 26;
-    const LABELS: i32 = 250;
-    const VALUES: i32 = 120;
+/// Horizontal bars, one below the other, which fit the page's width.
+pub(super) fn bars(bars: &[(String, f64)]) -> String {
     let finite = |v: f64| if v.is_finite() { v.max(0.0) } else { 0.0 };
     let largest = bars.iter().fold(0.0f64, |m, (_, v)| m.max(finite(*v)));
-    let room = f64::from(WIDTH as i32 - LABELS - VALUES);
-    draw(bars.len().max(1) as u32 * ROW as u32, |area| {
-        let style = |h| {
-            ("sans-serif", 18)
-                .into_font()
-                .color(&BLACK)
-                .pos(Pos::new(h, VPos::Center))
+    let bar = |(label, value): &(String, f64)| {
+        let share = if largest > 0.0 {
+            finite(*value) / largest
+        } else {
+            0.0
         };
-        for (i, (label, value)) in bars.iter().enumerate() {
-            let top = i as i32 * ROW;
-            let middle = top + ROW / 2;
-            let length = if largest > 0.0 {
-                (room * finite(*value) / largest) as i32
-            } else {
-                0
-            };
-            let corners = [(LABELS, top + 4), (LABELS + length.max(1), top + ROW - 4)];
-            area.draw(&Rectangle::new(corners, COLORS[0].filled()))?;
-            area.draw(&Text::new(
-                shorten(label, 28),
-                (LABELS - 8, middle),
-                style(HPos::Right),
-            ))?;
-            area.draw(&Text::new(
-                number(*value),
-                (LABELS + length + 8, middle),
-                style(HPos::Left),
-            ))?;
-        }
-        Ok(())
-    })
+        let label = escape(label);
+        format!(
+            "<span title=\"{label}\">{label}</span>{}<b>{}</b>\n",
+            track(share),
+            number(*value)
+        )
+    };
+    let bars: String = bars.iter().map(bar).collect();
+    format!("<div class=\"bars\">\n{bars}</div>")
+}
+
+/// One bar of a length between 0 and 1.
+pub(super) fn track(share: f64) -> String {
+    let percent = 100.0 * share.clamp(0.0, 1.0);
+    format!("<span class=\"track\"><i style=\"width:{percent:.1}%\"></i></span>")
 }
 
 /// Lines over a common pair of axes.
@@ -130,19 +117,12 @@ fn draw(
     // The page sets the size; the viewBox keeps the proportions.
     let fixed = format!("width=\"{WIDTH}\" height=\"{height}\" viewBox");
     Ok(svg
-        .replacen(&fixed, "viewBox", 1)
+        .replacen(&fixed, "class=\"chart\" viewBox", 1)
         .replace("\"#000000\"", "\"currentColor\""))
 }
 
-fn shorten(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    text.chars().take(limit - 1).chain(['…']).collect()
-}
-
 /// A number as short as it can be said to four digits; whole numbers in groups of three.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if !value.is_finite() {
         return "-".into();
     }
@@ -182,20 +162,17 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_share_of_the_longest() {
-        let svg = bars(&[
+        let html = bars(&[
             ("a".into(), 400.0),
             ("b".into(), 100.0),
             ("c".into(), f64::NAN),
-        ])
-        .expect("drawn");
-        let widths: Vec<f64> = svg
-            .lines()
-            .filter(|l| l.starts_with("<rect"))
-            .filter_map(|l| l.split(" width=\"").nth(1)?.split('"').next()?.parse().ok())
+        ]);
+        let widths: Vec<&str> = html
+            .split("width:")
+            .skip(1)
+            .filter_map(|l| l.split('%').next())
             .collect();
-        assert_eq!(widths.len(), 3);
-        assert!((widths[0] / widths[1] - 4.0).abs() < 0.05, "{widths:?}");
-        assert!(widths[2] <= 2.0);
+        assert_eq!(widths, ["100.0", "25.0", "0.0"]);
     }
 
     #[test]
@@ -204,15 +181,11 @@ mod tests {
             "s".to_owned(),
             vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)],
         );
-        for svg in [
-            bars(&[("a".into(), 1.0)]),
-            lines(&[line]),
-            lines(&[]),
-            bars(&[]),
-        ] {
+        for svg in [lines(&[line]), lines(&[])] {
             let svg = svg.expect("drawn");
             assert!(
-                svg.starts_with("<svg viewBox=") && svg.trim_end().ends_with("</svg>"),
+                svg.starts_with("<svg class=\"chart\" viewBox=")
+                    && svg.trim_end().ends_with("</svg>"),
                 "{svg}"
             );
             assert!(!svg.contains("#000000"));
@@ -221,7 +194,7 @@ mod tests {
 
     #[test]
     fn labels_are_escaped() {
-        let svg = bars(&[("<b>&".into(), 1.0)]).expect("drawn");
-        assert!(svg.contains("&lt;b&gt;&amp;") && !svg.contains("<b>"));
+        let html = bars(&[("<b>&".into(), 1.0)]);
+        assert!(html.contains("&lt;b&gt;&amp;") && !html.contains("<b>&"));
     }
 }

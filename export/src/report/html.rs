@@ -6,19 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-const STYLE: &str = "\
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; line-height: 1.2; }
-h2 { font-size: 1.1rem; margin: 2rem 0 0.5rem; }
-figure { margin: 0; overflow-x: auto; }
-svg { width: 100%; min-width: 36rem; max-width: 45rem; height: auto; display: block; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-.n { text-align: right; }
-.key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.4em 0 1em; border-radius: 2px; }
-footer { margin-top: 3rem; opacity: 0.7; font-size: 0.85rem; }
-";
+const STYLE: &str = include_str!("style.css");
 
 /// A page of paragraphs, tables and charts, in the order in which they are added. All text is escaped.
 #[derive(Clone, Debug)]
@@ -36,13 +24,49 @@ impl Report {
         }
     }
 
+    /// Adds a heading, behind which parts of their own sections follow.
+    pub fn heading(&mut self, text: &str) {
+        self.push(format_args!("<h2>{}</h2>\n", escape(text)));
+    }
+
+    /// Adds a heading within a section.
+    pub fn part(&mut self, text: &str) {
+        self.push(format_args!("<h3>{}</h3>\n", escape(text)));
+    }
+
+    /// Adds what is said in a smaller voice: how figures were found.
+    pub fn note(&mut self, text: &str) {
+        self.push(format_args!("<p class=\"note\">{}</p>\n", escape(text)));
+    }
+
+    /// Adds the figures that matter most: what each is, its value, and a remark that may be empty.
+    pub fn facts(&mut self, facts: &[[String; 3]]) {
+        let fact = |[what, value, remark]: &[String; 3]| {
+            let [what, value, remark] = [what, value, remark].map(|text| escape(text));
+            format!("<div><dt>{what}</dt><dd>{value}<small>{remark}</small></dd></div>\n")
+        };
+        let facts: String = facts.iter().map(fact).collect();
+        self.push(format_args!("<dl class=\"facts\">\n{facts}</dl>\n"));
+    }
+
+    /// Adds a part of the page that another module of the report has drawn, its text escaped.
+    pub(super) fn drawn(&mut self, html: &str) {
+        self.push(format_args!("{html}\n"));
+    }
+
     /// Adds a paragraph of text.
     pub fn paragraph(&mut self, text: &str) {
         self.push(format_args!("<p>{}</p>\n", escape(text)));
     }
 
-    /// Adds a table; columns of numbers are aligned to the right.
+    /// Adds a table under a heading; columns of numbers are aligned to the right.
     pub fn table(&mut self, caption: &str, headers: &[&str], rows: &[Vec<String>]) {
+        self.heading(caption);
+        self.rows(headers, rows);
+    }
+
+    /// Adds a table without a heading.
+    pub fn rows(&mut self, headers: &[&str], rows: &[Vec<String>]) {
         let class = |column| {
             if is_numeric(rows, column) {
                 " class=\"n\""
@@ -53,7 +77,11 @@ impl Report {
         let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
             let cells: String = cells
                 .enumerate()
-                .map(|(i, c)| format!("<{tag}{}>{}</{tag}>", class(i), escape(c)))
+                .map(|(i, c)| {
+                    // A percent sign alone on a line says nothing.
+                    let text = escape(c).replace(" %", "\u{a0}%");
+                    format!("<{tag}{}>{text}</{tag}>", class(i))
+                })
                 .collect();
             format!("<tr>{cells}</tr>\n")
         };
@@ -62,15 +90,20 @@ impl Report {
             .iter()
             .map(|r| row("td", &mut r.iter().map(String::as_str)))
             .collect();
-        self.figure(
-            caption,
-            &format!("<table>\n<thead>{head}</thead>\n<tbody>\n{body}</tbody>\n</table>"),
-        );
+        self.push(format_args!(
+            "<figure>\n<table>\n<thead>{head}</thead>\n<tbody>\n{body}</tbody>\n</table>\n</figure>\n"
+        ));
     }
 
-    /// Adds horizontal bars, one a label, in the order given.
+    /// Adds horizontal bars under a heading, one a label, in the order given.
     pub fn bar_chart(&mut self, caption: &str, bars: &[(String, f64)]) {
-        self.chart(caption, chart::bars(bars), "");
+        self.heading(caption);
+        self.bars(bars);
+    }
+
+    /// Adds horizontal bars without a heading.
+    pub fn bars(&mut self, bars: &[(String, f64)]) {
+        self.drawn(&chart::bars(bars));
     }
 
     /// Adds lines over common axes: names and points.
@@ -95,6 +128,7 @@ impl Report {
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
              <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}\
              <footer>Kinglet {}</footer>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION")
@@ -132,7 +166,7 @@ impl Report {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -183,7 +217,7 @@ mod tests {
         for outside in ["<script", "<link", "<img", "src=", "@import", "url("] {
             assert!(!html.contains(outside), "{outside}");
         }
-        assert_eq!(html.matches("<svg").count(), 2);
+        assert_eq!(html.matches("<svg").count(), 1);
         assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
         assert!(html.contains("<td class=\"n\">1,000</td>"));
     }

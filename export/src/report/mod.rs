@@ -1,9 +1,15 @@
 //! Results for people: tables in the terminal, and reports as one HTML file that needs nothing else.
 
+mod arena;
 mod chart;
+mod classes;
+mod density;
 mod html;
+mod network;
 
+pub use density::Density;
 pub use html::Report;
+pub use network::{LayerCosts, operator};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
@@ -36,6 +42,17 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
+/// The part of an exporter's name that says which layer it is: the last of what was fused into it, and the last two parts of
+/// its path.
+pub fn readable(name: &str) -> &str {
+    let last = name.rsplit(';').next().unwrap_or(name);
+    let cut = last.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    match &last[cut..] {
+        "" => name,
+        short => short,
+    }
+}
+
 /// Whether every cell of a column starts as a number does, or is the `-` of a missing one.
 fn is_numeric(rows: &[Vec<String>], column: usize) -> bool {
     let number = |cell: &String| {
@@ -61,6 +78,18 @@ mod tests {
         let table = terminal_table(&["step", "MACs"], &rows);
         assert!(table.contains("│ conv ┆     7 │"), "{table}");
         assert!(table.contains("│ fc   ┆ 1,234 │"), "{table}");
+    }
+
+    #[test]
+    fn readable_names_are_the_last_layers() {
+        for (name, short) in [
+            ("model/a/Relu;model/add/add_prequant", "add/add_prequant"),
+            ("/layer1/layer1.0/conv1/Conv", "conv1/Conv"),
+            ("conv", "conv"),
+            ("odd;", "odd;"),
+        ] {
+            assert_eq!(readable(name), short);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
 use super::layers::Layer;
 use super::layout::Arranged;
+use super::lifetimes::{self, Lifetime};
 use super::memory;
 use super::planned::Planned;
 use super::residual::Residuals;
@@ -31,6 +32,8 @@ pub(super) struct Emitted {
     pub(super) arena_len: usize,
     /// Step with most bytes in use, and the bytes.
     pub(super) peak: (usize, usize),
+    /// What lies where in the arena, and when.
+    pub(super) lifetimes: Vec<Lifetime>,
 }
 
 struct Emitter<'g> {
@@ -47,6 +50,7 @@ struct Emitter<'g> {
 
 /// Emits all steps of a channels-last graph.
 pub(super) fn emit(planned: Planned) -> Result<Emitted> {
+    let lifetimes = lifetimes::lifetimes(&planned);
     let Planned {
         arranged,
         layers,
@@ -85,6 +89,7 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
     let added: HashSet<usize> = emitter.residuals.values().copied().collect();
     for (t, node) in graph.nodes.iter().enumerate() {
         first_step.push(emitter.steps.len());
+        let constants = emitter.image.data_len();
         match emitter.layers.remove(&t) {
             Some(layer) => {
                 let entries = sparse::entries(&layer, node, graph);
@@ -98,6 +103,9 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
             None if added.contains(&t) => {}
             None => emitter.node(node)?,
         }
+        if let Some(step) = emitter.steps[first_step[t]..].last_mut() {
+            step.constant_bytes = emitter.image.data_len() - constants;
+        }
     }
     for (input, output) in graph.carried() {
         emitter.carry(input, output)?;
@@ -109,6 +117,7 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
     }
     let (node, peak) = memory::peak(&storage.buffers, graph.nodes.len());
     Ok(Emitted {
+        lifetimes: lifetimes::in_steps(lifetimes, &first_step, emitter.steps.len()),
         image: emitter.image,
         arena_len: placement.arena_len,
         peak: (first_step.get(node).copied().unwrap_or(0), peak),
@@ -306,6 +315,7 @@ impl Emitter<'_> {
             quantization: value.quantization.clone(),
             macs: macs(self.facts.graph, node),
             work: Work::of(self.facts.graph, node),
+            constant_bytes: 0,
             coded: None,
             instructions: None,
         });

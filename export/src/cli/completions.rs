@@ -1,0 +1,22 @@
+//! `kinglet completions`.
+
+use clap_complete::Shell;
+use std::io;
+
+/// Print a shell's completions of this command.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kinglet completions bash > ~/.local/share/bash-completion/completions/kinglet
+  kinglet completions zsh > ~/.zfunc/_kinglet
+  kinglet completions fish > ~/.config/fish/completions/kinglet.fish")]
+pub(super) struct Args {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+pub(super) fn run(args: Args) -> miette::Result<()> {
+    let mut command = super::command();
+    clap_complete::generate(args.shell, &mut command, "kinglet", &mut io::stdout());
+    Ok(())
+}
