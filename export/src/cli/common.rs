@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A model and how to read it.
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// The model: an .onnx file or a .kinglet plan.
+    /// The model: an .onnx or .tflite file or a .kinglet plan.
     pub(super) model: PathBuf,
     /// Shape of an input whose dimensions the file leaves open, as NAME=1,3,32,32 (an open batch alone needs none).
     #[arg(long, value_name = "NAME=DIMS", value_parser = parse_shape)]
@@ -36,7 +36,7 @@ impl ModelArgs {
         }
     }
 
-    /// Opens (and for ONNX compiles, for `target`) the model and prints its warnings to stderr.
+    /// Opens (and what is no plan compiles, for `target`) the model and prints its warnings to stderr.
     pub(super) fn open(&self, target: Target) -> miette::Result<Model> {
         let options = CompileOptions {
             target,

@@ -1,5 +1,6 @@
 //! What can be wrong with an ONNX model.
 
+use crate::tflite::TfliteError;
 use std::path::PathBuf;
 
 /// Why a model could not be imported: what, where, and what to do.
@@ -28,6 +29,9 @@ pub enum OnnxError {
         /// The decoder's reason.
         source: prost::DecodeError,
     },
+    /// The file is TensorFlow Lite's, and was refused.
+    #[error(transparent)]
+    Tflite(#[from] TfliteError),
     /// The model as a whole cannot be used.
     #[error("unusable ONNX model: {message}")]
     Model {

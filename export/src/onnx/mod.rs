@@ -35,6 +35,7 @@ pub use error::OnnxError;
 pub(crate) use facts::to_data as tensor_data;
 
 use crate::graph::Graph;
+use crate::tflite;
 use prost::Message;
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
@@ -51,12 +52,13 @@ pub struct LoadOptions {
     pub states: Vec<(String, String)>,
 }
 
-/// Reads an ONNX file.
+/// Reads an ONNX or TensorFlow Lite file.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
     load_model(&read(path)?, options)
 }
 
-/// Reads and decodes an ONNX file without interpreting it.
+/// Reads and decodes an ONNX file without interpreting it. A TensorFlow Lite file, known by its first bytes, is read as
+/// the ONNX model that means the same.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
     let read_error = |source| OnnxError::Read {
         path: path.to_owned(),
@@ -70,6 +72,9 @@ pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
         });
     }
     let contents = std::fs::read(path).map_err(read_error)?;
+    if tflite::is_tflite(&contents) {
+        return Ok(tflite::to_onnx(&contents)?);
+    }
     ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })
 }
 
