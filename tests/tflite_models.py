@@ -1,4 +1,4 @@
-"""Makes the .tflite files that the tests read, and what TensorFlow Lite's reference kernels compute for them.
+"""Makes the .tflite files that the tests read, and what TensorFlow Lite computes for them.
 
     pip install tensorflow-cpu tf2onnx
     python tests/tflite_models.py tests/models
@@ -32,14 +32,17 @@ def convert(model, inputs, kind):
 
 
 def run(content, inputs):
-    """Inputs as the file takes them, and the reference kernels' outputs."""
+    """Inputs as the file takes them, and TensorFlow Lite's outputs: in int8 those of its reference kernels."""
+    resolver = tf.lite.experimental.OpResolverType
+    is_int8 = tf.lite.Interpreter(model_content=content).get_input_details()[0]["dtype"] == np.int8
     interpreter = tf.lite.Interpreter(
         model_content=content,
-        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF,
+        # The reference kernels lack some operators on floats.
+        experimental_op_resolver_type=resolver.BUILTIN_REF if is_int8 else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
     (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    if source["dtype"] == np.int8:
+    if is_int8:
         scale, zero_point = source["quantization"]
         inputs = np.clip(np.round(inputs / scale) + zero_point, -128, 127).astype(np.int8)
     outputs = []
@@ -91,6 +94,38 @@ def moving():
     return tf.keras.Model(source, x)
 
 
+def functions():
+    """Functions, selections and reductions that only floats have, or that are rare; one beside the other."""
+    keras = tf.keras.layers
+
+    def all_of(x):
+        first, rest = tf.split(x, [2, 6], axis=-1)
+        rows = tf.unstack(x, axis=1)
+        products = tf.matmul(x, x, transpose_b=True)
+        greatest = tf.cast(tf.argmax(x, axis=-1, output_type=tf.int32), tf.float32)
+        parts = [
+            tf.pow(tf.abs(x) + 1.0, 1.5), tf.where(x > 0.5, x, -x), tf.where(tf.logical_or(x < -1.0, x >= 1.0), x, x * 0.5),
+            tf.maximum(x, 0.25), tf.minimum(x, 0.25), tf.sin(x), tf.cos(x), tf.floor(x), tf.math.ceil(x), tf.round(x * 1.3),
+            tf.sqrt(tf.abs(x)), tf.math.log(tf.abs(x) + 1.0), tf.math.l2_normalize(x, axis=-1), x / (tf.abs(x) + 2.0),
+            tf.gather(x, [3, 1, 0, 2, 5, 5], axis=2), tf.tile(x[..., :4], [1, 1, 1, 2]), tf.concat([rest, first], axis=-1),
+            tf.stack(rows[::-1], axis=1), x + tf.reduce_mean(products, axis=-1, keepdims=True), x + greatest[..., None],
+            tf.nn.elu(x), x[:, ::-1], tf.reduce_min(x, axis=[1, 3], keepdims=True) - x, tf.slice(tf.pad(x, [[0, 0], [1, 0], [0, 0], [0, 0]], constant_values=2.0), [0, 0, 0, 0], [-1, 4, -1, -1]),
+        ]
+        return tf.concat(parts, axis=-1)
+
+    x = source = tf.keras.Input((4, 6, 8))
+    x = keras.PReLU(alpha_initializer=tf.keras.initializers.Constant(0.3), shared_axes=[1, 2])(x)
+    return tf.keras.Model(source, keras.Lambda(all_of)(x))
+
+
+def activations():
+    """Activations that are operators of their own."""
+    x = source = tf.keras.Input((4, 6, 8))
+    functions = [lambda t: t * tf.nn.relu6(t + 3.0) / 6.0, tf.nn.relu, tf.nn.relu6, tf.nn.tanh, tf.nn.sigmoid]
+    parts = [tf.keras.layers.Lambda(f)(x) for f in functions]
+    return tf.keras.Model(source, tf.keras.layers.Concatenate()(parts))
+
+
 def dense():
     """A layer large enough for the converter to quantise its weights alone."""
     source = tf.keras.Input((32,))
@@ -103,6 +138,8 @@ def main():
     for name, model, kinds in [
         ("convolutional", convolutional(), ["float", "half", "int8"]),
         ("moving", moving(), ["float"]),
+        ("functions", functions(), ["float"]),
+        ("activations", activations(), ["int8"]),
         ("dense", dense(), ["dynamic"]),
     ]:
         for layer in model.layers:

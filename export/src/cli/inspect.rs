@@ -19,7 +19,7 @@ use serde_json::json;
 #[command(after_help = "Examples:
   kinglet inspect model.onnx
   kinglet inspect model.kinglet --json
-  kinglet inspect model.onnx --input-shape input=1,3,96,96")]
+  kinglet inspect model.onnx --shape input=1x3x96x96")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,

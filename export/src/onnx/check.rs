@@ -5,7 +5,7 @@ use super::{OnnxError, tensor};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// Supported versions of the standard operator set.
-const OPSETS: std::ops::RangeInclusive<i64> = 8..=28;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Operators that become nodes of our graph.
 const OPERATORS: &[&str] = &[

@@ -8,10 +8,12 @@ mod attributes;
 mod check;
 mod elementwise;
 mod error;
+mod external;
 mod facts;
 mod functions;
 mod import;
 mod indices;
+mod inputs;
 mod linear;
 mod lookup;
 mod movement;
@@ -47,6 +49,7 @@ const MAX_FILE_BYTES: u64 = 2 << 30;
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Shapes of inputs by name; they override the file's. An unknown leading dimension (the batch) needs none: it is 1.
+    /// Under the name of a symbolic dimension, its size.
     pub input_shapes: Vec<(String, Vec<usize>)>,
     /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
     pub states: Vec<(String, String)>,
@@ -75,7 +78,10 @@ pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
     if tflite::is_tflite(&contents) {
         return Ok(tflite::to_onnx(&contents)?);
     }
-    ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })
+    let mut proto =
+        ModelProto::decode(contents.as_slice()).map_err(|source| OnnxError::Decode { source })?;
+    external::load(&mut proto, path)?;
+    Ok(proto)
 }
 
 /// Interprets a decoded ONNX model.

@@ -177,14 +177,16 @@ impl<'a> Converter<'a> {
     }
 
     fn value_info(&self, t: usize) -> Result<ValueInfoProto, TfliteError> {
-        let dim = |&d: &usize| Dimension {
-            value: Some(Dim::DimValue(d as i64)),
+        let dim = |(axis, (&size, &open)): (usize, (&usize, &bool))| Dimension {
+            // An open batch is 1, as the file says.
+            value: (axis == 0 || !open).then_some(Dim::DimValue(size as i64)),
             ..Dimension::default()
         };
+        let dims = self.tensor(t).shape.iter().zip(&self.tensor(t).open);
         let tensor = type_proto::Tensor {
             elem_type: self.data_type(t)? as i32,
             shape: Some(TensorShapeProto {
-                dim: self.tensor(t).shape.iter().map(dim).collect(),
+                dim: dims.enumerate().map(dim).collect(),
             }),
         };
         Ok(ValueInfoProto {

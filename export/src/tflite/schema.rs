@@ -100,6 +100,8 @@ pub(super) struct Tensor<'a> {
     pub(super) shape: Vec<usize>,
     pub(super) dtype: Type,
     pub(super) quantization: Option<Quantization>,
+    /// Dimensions that the file leaves open; its shape has 1 there.
+    pub(super) open: Vec<bool>,
     /// Contents of a constant, as long as type and shape say.
     pub(super) data: Option<&'a [u8]>,
 }
@@ -274,6 +276,11 @@ fn tensor<'a>(
     let dims: Vec<i32> = dims.iter().map(|&d| i32::from_le_bytes(d)).collect();
     let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let shape = shape.ok_or_else(|| refused(format!("its shape is {dims:?}")))?;
+    let signature = table.vector(7, 4, "a tensor's shape")?.as_chunks().0;
+    let mut open = vec![false; shape.len()];
+    for (open, &dim) in open.iter_mut().zip(signature) {
+        *open = i32::from_le_bytes(dim) < 0;
+    }
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let elements = elements.filter(|&n| n <= 1 << 31);
     let elements = elements.ok_or_else(|| refused(format!("its shape {shape:?} is too large")))?;
@@ -309,6 +316,7 @@ fn tensor<'a>(
     Ok(Tensor {
         name,
         shape,
+        open,
         dtype,
         quantization,
         data,
