@@ -96,11 +96,17 @@ fn int8_is_within_two_steps_of_the_reference_kernels() {
     for name in ["convolutional_int8", "activations_int8"] {
         let samples = outputs(name);
         let most = samples.iter().map(distance).fold(0.0, f64::max);
-        let equal = samples.iter().flat_map(|(a, b)| a.iter().zip(b)).filter(|(a, b)| a == b);
+        let equal = samples
+            .iter()
+            .flat_map(|(a, b)| a.iter().zip(b))
+            .filter(|(a, b)| a == b);
         println!("{name}: {} bytes equal, at most {most} off", equal.count());
         assert!(most <= 2.0, "{name}: {most}");
         let varies = |i: usize| samples.iter().any(|s| s.1[i] != samples[0].1[i]);
-        assert!((0..samples[0].1.len()).any(varies), "the outputs say something");
+        assert!(
+            (0..samples[0].1.len()).any(varies),
+            "the outputs say something"
+        );
     }
     for (ours, theirs) in outputs("convolutional_int8") {
         assert_eq!(class(&ours), class(&theirs));

@@ -30,7 +30,7 @@ impl Window {
 }
 
 impl Converter<'_> {
-    pub(super) fn to_planes(&mut self, op: &Operator<'_>, x: &str) -> String {
+    pub(super) fn planes_first(&mut self, op: &Operator<'_>, x: &str) -> String {
         self.node(
             op,
             "Transpose",
@@ -39,7 +39,7 @@ impl Converter<'_> {
         )
     }
 
-    pub(super) fn to_channels_last(&mut self, op: &Operator<'_>, y: &str) -> String {
+    pub(super) fn channels_last(&mut self, op: &Operator<'_>, y: &str) -> String {
         let perm = vec![ints("perm", TO_CHANNELS_LAST.to_vec())];
         self.node(op, "Transpose", &[y], perm)
     }
@@ -117,7 +117,7 @@ impl Converter<'_> {
         let (x, w) = (self.operand(op, 0)?, self.operand(op, 1)?);
         self.not_hybrid(op, x, w)?;
         let input = self.real(op, x)?;
-        let planes = self.to_planes(op, &input);
+        let planes = self.planes_first(op, &input);
         let kernel = self.weights(op, w, &weights, perm)?;
         let mut operands = vec![planes, kernel];
         if let Some(b) = self.optional(op, 2) {
@@ -130,7 +130,7 @@ impl Converter<'_> {
         let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
         let y = self.node(op, "Conv", &operands, attributes);
         let y = self.fused(op, op.byte(options[2])?, y)?;
-        let y = self.to_channels_last(op, &y);
+        let y = self.channels_last(op, &y);
         self.finish(op, 0, y)
     }
 
@@ -161,7 +161,7 @@ impl Converter<'_> {
             )));
         };
         let input = self.real(op, x)?;
-        let planes = self.to_planes(op, &input);
+        let planes = self.planes_first(op, &input);
         let kernel = self.weights(op, w, &weights, &[3, 0, 1, 2])?;
         let mut operands = vec![planes, kernel];
         if let Some(b) = self.optional(op, 3) {
@@ -175,7 +175,7 @@ impl Converter<'_> {
         let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
         let y = self.node(op, "ConvTranspose", &operands, attributes);
         let y = self.fused(op, op.byte(3)?, y)?;
-        let y = self.to_channels_last(op, &y);
+        let y = self.channels_last(op, &y);
         self.finish(op, 0, y)
     }
 
@@ -223,10 +223,10 @@ impl Converter<'_> {
             same: self.is_same(op)?,
         };
         let x = self.input(op, 0)?;
-        let planes = self.to_planes(op, &x);
+        let planes = self.planes_first(op, &x);
         let y = self.node(op, op_type, &[&planes], window.attributes());
         let y = self.fused(op, op.byte(5)?, y)?;
-        let y = self.to_channels_last(op, &y);
+        let y = self.channels_last(op, &y);
         self.finish(op, 0, y)
     }
 
@@ -241,10 +241,10 @@ impl Converter<'_> {
             return self.reduce(op, "ReduceMean");
         }
         let x = self.input(op, 0)?;
-        let planes = self.to_planes(op, &x);
+        let planes = self.planes_first(op, &x);
         let mut y = self.node(op, "GlobalAveragePool", &[&planes], vec![]);
         y = match op.flag(0)? {
-            true => self.to_channels_last(op, &y),
+            true => self.channels_last(op, &y),
             false => self.squeezed(op, &y, &[2, 3])?,
         };
         self.finish(op, 0, y)
@@ -254,7 +254,7 @@ impl Converter<'_> {
         self.plane(op, 0)?;
         let block = op.size(0, 0)?;
         let x = self.input(op, 0)?;
-        let planes = self.to_planes(op, &x);
+        let planes = self.planes_first(op, &x);
         // Both formats have the block's pixel outside of the channel.
         let y = self.node(
             op,
@@ -262,7 +262,7 @@ impl Converter<'_> {
             &[&planes],
             vec![int("blocksize", block as i64)],
         );
-        let y = self.to_channels_last(op, &y);
+        let y = self.channels_last(op, &y);
         self.finish(op, 0, y)
     }
 
@@ -285,7 +285,7 @@ impl Converter<'_> {
             _ => ("asymmetric", "floor"),
         };
         let x = self.input(op, 0)?;
-        let planes = self.to_planes(op, &x);
+        let planes = self.planes_first(op, &x);
         let sizes = self.int_list(&dims(&[batch, channels, height, width]))?;
         let attributes = vec![
             text("mode", mode),
@@ -293,7 +293,7 @@ impl Converter<'_> {
             text("nearest_mode", nearest),
         ];
         let y = self.node(op, "Resize", &[&planes, "", "", &sizes], attributes);
-        let y = self.to_channels_last(op, &y);
+        let y = self.channels_last(op, &y);
         self.finish(op, 0, y)
     }
 
