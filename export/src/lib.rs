@@ -1,7 +1,7 @@
 //! From a trained ONNX model to a Kinglet plan and its proof: import, quantise, compile, run, emulate, verify.
 //!
 //! The way of the data, one module an arrow:
-//! [`onnx`] → [`passes`] → ([`quantize`]) → [`compile`] → [`emulate`]; [`cli`] is the `kinglet` command over them.
+//! [`onnx`] (or [`tflite`] into it) → [`passes`] → ([`quantize`]) → [`compile`] → [`emulate`]; [`cli`] is the `kinglet` command over them.
 
 pub mod cli;
 pub mod compile;
@@ -27,5 +27,6 @@ pub mod rivals;
 pub mod samples;
 pub mod setup;
 pub mod slots;
+pub mod tflite;
 pub mod train;
 pub mod verify;

@@ -1,4 +1,4 @@
-//! A model as commands take it: an ONNX file to be compiled, or a finished plan.
+//! A model as commands take it: an ONNX or TensorFlow Lite file to be compiled, or a finished plan.
 
 use crate::compile::{self, CompileError, CompileOptions, Compiled, StepInfo};
 use crate::files::FileError;
@@ -7,9 +7,10 @@ use crate::host::{AlignedBytes, HostError, Runner};
 use crate::limits;
 use crate::onnx::{self, LoadOptions, OnnxError};
 use crate::passes::{self, Warning};
+use crate::tflite;
 use kinglet::format::MAGIC;
 use kinglet::{OpCode, Plan};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A model ready to run.
@@ -43,13 +44,13 @@ pub enum ModelError {
         /// What the system said.
         source: io::Error,
     },
-    /// Neither ONNX nor a plan by its name.
-    #[error("{}: a model is an .onnx file or a .kinglet plan", path.display())]
+    /// Neither ONNX nor TensorFlow Lite nor a plan.
+    #[error("{}: a model is an .onnx or .tflite file or a .kinglet plan", path.display())]
     Kind {
         /// The file.
         path: PathBuf,
     },
-    /// The ONNX file was refused.
+    /// The ONNX or TensorFlow Lite file was refused.
     #[error("{}: {source}", path.display())]
     Onnx {
         /// The file.
@@ -78,10 +79,45 @@ pub enum ModelError {
     File(#[from] FileError),
 }
 
-/// Loads an ONNX file and prepares its graph.
+/// What a model's file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// An ONNX file, by its name.
+    Onnx,
+    /// A TensorFlow Lite file, by its first bytes.
+    Tflite,
+    /// A finished plan, by its first bytes or its name.
+    Plan,
+}
+
+impl Format {
+    /// Looks at the name and the first bytes of `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none of them.
+    pub fn of(path: &Path) -> Result<Format, ModelError> {
+        let mut start = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(8).read_to_end(&mut start))
+            .map_err(|source| ModelError::Read {
+                path: path.into(),
+                source,
+            })?;
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match extension.to_str() {
+            _ if tflite::is_tflite(&start) => Ok(Format::Tflite),
+            Some("onnx") => Ok(Format::Onnx),
+            Some("kinglet") => Ok(Format::Plan),
+            _ if start.starts_with(&MAGIC) => Ok(Format::Plan),
+            _ => Err(ModelError::Kind { path: path.into() }),
+        }
+    }
+}
+
+/// Loads an ONNX or TensorFlow Lite file and prepares its graph.
 ///
 /// # Errors
-/// The file cannot be read, is no ONNX, or uses something unsupported.
+/// The file cannot be read, is neither, or uses something unsupported.
 pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warning>), ModelError> {
     let refused = |source| ModelError::Onnx {
         path: path.into(),
@@ -92,10 +128,10 @@ pub fn load_graph(path: &Path, options: &LoadOptions) -> Result<(Graph, Vec<Warn
     Ok((graph, warnings))
 }
 
-/// Loads an ONNX file as it is trained: batch normalisation stays, activations are fused where nobody looks between.
+/// Loads an ONNX or TensorFlow Lite file as it is trained: batch normalisation stays, activations are fused where nobody looks between.
 ///
 /// # Errors
-/// The file cannot be read, is no ONNX, or uses something unsupported.
+/// The file cannot be read, is neither, or uses something unsupported.
 pub fn load_trainable(path: &Path, options: &LoadOptions) -> Result<Graph, ModelError> {
     let refused = |source| ModelError::Onnx {
         path: path.into(),
@@ -109,7 +145,7 @@ pub fn load_trainable(path: &Path, options: &LoadOptions) -> Result<Graph, Model
 }
 
 impl Model {
-    /// Opens `path`: a plan by its first bytes, ONNX by its extension.
+    /// Opens `path`, which [`Format::of`] recognises, and compiles what is no plan yet.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -123,12 +159,7 @@ impl Model {
             .unwrap_or(path.as_os_str())
             .to_string_lossy()
             .into_owned();
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if extension == "onnx" {
+        if Format::of(path)? != Format::Plan {
             let (graph, warnings) = load_graph(path, load)?;
             let refused = |source| ModelError::Compile {
                 path: path.into(),
@@ -154,9 +185,6 @@ impl Model {
             path: path.into(),
             source,
         })?;
-        if extension != "kinglet" && !file.starts_with(&MAGIC) {
-            return Err(ModelError::Kind { path: path.into() });
-        }
         let refused = |source: HostError| ModelError::Plan {
             path: path.into(),
             source,

@@ -337,8 +337,8 @@ fn missing_files_are_named() {
 #[test]
 fn a_file_that_is_no_model_by_its_name_is_refused() {
     let folder = Folder::new();
-    folder.bytes("model.tflite", b"TFL3");
-    folder.run_refuses("model.tflite", "float.npy", &["model.tflite", ".onnx"]);
+    folder.bytes("model.pt", b"TFL3");
+    folder.run_refuses("model.pt", "float.npy", &["model.pt", ".onnx", ".tflite"]);
     folder.refuses(
         "compile int8.kinglet -o out.kinglet",
         &["int8.kinglet", "plan"],

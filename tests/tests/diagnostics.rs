@@ -201,7 +201,7 @@ fn what_a_model_asks_for_and_does_not_run_comes_with_a_way_round() {
     folder.fails(
         "inspect open.onnx",
         "model::shape",
-        &["`image`", "`height`", "--input-shape image="],
+        &["`image`", "`height`", "--shape image="],
     );
 }
 

@@ -3,13 +3,16 @@
 use super::common;
 use crate::diagnose::IntoDiagnostic;
 use crate::files;
-use crate::model::Model;
+use crate::model::{Format, Model};
+use crate::onnx;
 use crate::report::{Report, terminal_table};
 use crate::rivals::{self, Comparison, Files, Measured, Rival};
 use crate::samples;
 use kinglet::Plan;
 use miette::bail;
+use prost::Message;
 use serde_json::json;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Args<'a> {
@@ -23,7 +26,7 @@ pub(super) struct Args<'a> {
 
 pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
     if model.compiled.is_none() {
-        bail!("--against needs the ONNX file: the rivals cannot read a plan");
+        bail!("--against needs the ONNX or TensorFlow Lite file: the rivals cannot read a plan");
     }
     let Some(sample) = samples.first() else {
         bail!("the input holds no samples")
@@ -33,12 +36,23 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
     let plan = runner.plan().into_diagnostic()?;
     let inputs = write_inputs(&plan, sample, folder.path())?;
     let dtype = plan.output(0).map(|info| info.dtype);
+    let given = args.tflite.map(Path::to_owned);
+    let (onnx, tflite) = match Format::of(args.model).into_diagnostic()? {
+        Format::Tflite => {
+            // Those that read ONNX get the model that was compiled here.
+            let onnx = folder.path().join("model.onnx");
+            let proto = onnx::read(args.model).into_diagnostic()?;
+            fs::write(&onnx, proto.encode_to_vec()).into_diagnostic()?;
+            (onnx, given.or_else(|| Some(args.model.to_owned())))
+        }
+        _ => (
+            args.model.to_owned(),
+            given.or_else(|| rivals::tflite_beside(args.model)),
+        ),
+    };
     let files = Files {
-        onnx: args.model.to_owned(),
-        tflite: args
-            .tflite
-            .map(Path::to_owned)
-            .or_else(|| rivals::tflite_beside(args.model)),
+        onnx,
+        tflite,
         inputs,
     };
     let outputs = runner.run(sample, &mut ()).into_diagnostic()?;

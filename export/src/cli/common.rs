@@ -20,11 +20,12 @@ use std::time::Duration;
 /// A model and how to read it.
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// The model: an .onnx file or a .kinglet plan.
+    /// The model: an .onnx or .tflite file or a .kinglet plan.
     pub(super) model: PathBuf,
-    /// Shape of an input whose dimensions the file leaves open, as NAME=1,3,32,32 (an open batch alone needs none).
-    #[arg(long, value_name = "NAME=DIMS", value_parser = parse_shape)]
-    pub(super) input_shape: Vec<(String, Vec<usize>)>,
+    /// Shape of an input whose dimensions the file leaves open, or size of a symbolic dimension (an open batch alone needs
+    /// none).
+    #[arg(long, alias = "input-shape", value_name = "NAME=1x3x32x32", value_parser = parse_shape)]
+    pub(super) shape: Vec<(String, Vec<usize>)>,
     /// An input that holds an output's value from one run to the next, as INPUT=OUTPUT; it begins with zeroes.
     #[arg(long, value_name = "INPUT=OUTPUT", value_parser = parse_state)]
     pub(super) state: Vec<(String, String)>,
@@ -33,13 +34,13 @@ pub(super) struct ModelArgs {
 impl ModelArgs {
     pub(super) fn load_options(&self) -> LoadOptions {
         LoadOptions {
-            input_shapes: self.input_shape.clone(),
+            input_shapes: self.shape.clone(),
             states: self.state.clone(),
             ..LoadOptions::default()
         }
     }
 
-    /// Opens (and for ONNX compiles, for `target`) the model and prints its warnings to stderr.
+    /// Opens (and what is no plan compiles, for `target`) the model and prints its warnings to stderr.
     pub(super) fn open(&self, target: Target) -> miette::Result<Model> {
         let options = CompileOptions {
             target,
@@ -57,10 +58,10 @@ fn parse_state(text: &str) -> Result<(String, String), String> {
     Ok((input.to_owned(), output.to_owned()))
 }
 
-fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
-    let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=1,3,32,32")?;
+pub(super) fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, dims) = text.rsplit_once('=').ok_or("expected NAME=1x3x32x32")?;
     let dims = dims
-        .split(',')
+        .split(['x', ','])
         .map(|d| d.trim().parse::<usize>().map_err(|e| format!("{d}: {e}")));
     Ok((name.to_owned(), dims.collect::<Result<_, _>>()?))
 }

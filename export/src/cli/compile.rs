@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Compile an ONNX model into a plan: one file that the runtime executes on any target.
+/// Compile an ONNX or TensorFlow Lite model into a plan: one file that the runtime executes on any target.
 ///
 /// Prints what the plan needs before anything is flashed: arena, flash, stack, the layer at the memory peak, and about how
 /// many instructions an inference takes (`kinglet emulate` counts them).

@@ -4,7 +4,7 @@ use super::common::{self, ModelArgs, grouped, shorten};
 use crate::compile::Target;
 use crate::diagnose::IntoDiagnostic;
 use crate::graph::{DType, Graph, Quantization, ValueId};
-use crate::model::ModelError;
+use crate::model::{Format, ModelError};
 use crate::onnx;
 use crate::passes::{self, Warning, op_name};
 use crate::report::terminal_table;
@@ -19,7 +19,7 @@ use serde_json::json;
 #[command(after_help = "Examples:
   kinglet inspect model.onnx
   kinglet inspect model.kinglet --json
-  kinglet inspect model.onnx --input-shape input=1,3,96,96")]
+  kinglet inspect model.onnx --shape input=1x3x96x96")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -162,7 +162,7 @@ fn count_or_dash(n: u64) -> String {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let path = &args.model.model;
-    if path.extension().is_some_and(|e| e == "kinglet") {
+    if Format::of(path).into_diagnostic()? == Format::Plan {
         return inspect_plan(&args);
     }
     let graph = onnx::load(path, &args.model.load_options())

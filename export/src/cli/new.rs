@@ -18,9 +18,12 @@ pub(super) struct Args {
     /// The board; `kinglet boards` lists them.
     #[arg(long)]
     board: String,
-    /// The model: an .onnx file or a .kinglet plan.
+    /// The model: an .onnx or .tflite file or a .kinglet plan.
     #[arg(long)]
     model: PathBuf,
+    /// Shape of an input whose dimensions the file leaves open, or size of a symbolic dimension.
+    #[arg(long, value_name = "NAME=1x3x32x32", value_parser = common::parse_shape)]
+    shape: Vec<(String, Vec<usize>)>,
     /// Where Kinglet's crates come from: a folder with its sources or the URL of a git repository. By default those that this
     /// command was built from.
     #[arg(long, value_name = "PATH|URL")]
@@ -34,7 +37,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let board = flash::any_board(&args.board).into_diagnostic()?;
     let model = ModelArgs {
         model: args.model,
-        input_shape: Vec::new(),
+        shape: args.shape,
         state: Vec::new(),
     }
     .open(board.plan_target)?;

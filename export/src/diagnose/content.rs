@@ -65,12 +65,6 @@ fn of(head: &[u8]) -> Option<Content> {
     if head.starts_with(b"\x89HDF\r\n") {
         return content("an HDF5 file, as older Keras writes", KERAS);
     }
-    if head.get(4..8) == Some(b"TFL3") {
-        return content(
-            "a TensorFlow Lite model",
-            "name it .tflite; where that is not read, convert it with tf2onnx: python -m tf2onnx.convert --tflite model.tflite --output model.onnx",
-        );
-    }
     if head.starts_with(b"\x80\x02") || head.starts_with(b"\x80\x04") {
         return content("a Python pickle, as older PyTorch writes", TORCH);
     }
@@ -111,7 +105,7 @@ mod tests {
 
     #[test]
     fn kinds_are_known_by_their_first_bytes() {
-        let cases: [(&[u8], &str); 13] = [
+        let cases: [(&[u8], &str); 12] = [
             (b"", "empty"),
             (b"\n<!DOCTYPE html><html>", "web page"),
             (
@@ -122,7 +116,6 @@ mod tests {
             (b"PK\x03\x04....config.json", "Keras"),
             (b"PK\x03\x04....model.onnx", "zip"),
             (b"\x89HDF\r\n\x1a\n", "HDF5"),
-            (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
             (b"\x80\x02}q", "pickle"),
             (b"\x1f\x8b\x08", "gzip"),
             (b"\x93NUMPY\x01", "numpy"),

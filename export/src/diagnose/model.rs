@@ -8,6 +8,7 @@ use crate::host::HostError;
 use crate::model::ModelError;
 use crate::onnx::OnnxError;
 use crate::quantize::QuantizeError;
+use crate::tflite::TfliteError;
 use kinglet::PlanError;
 use std::error::Error;
 use std::io;
@@ -122,13 +123,28 @@ fn onnx(path: &Path, error: &OnnxError) -> Option<Diagnosis> {
             "model::attribute",
             "change the layer in the network to a form that runs, which the message names, and export again; docs/operators.md lists what runs",
         ),
-        OnnxError::Tensor { message, .. } if message.contains("external file") => because(
+        OnnxError::Tensor { message, .. } if message.starts_with("its data") => because(
             "model::external-data",
-            "load it beside its data file and save it as one: onnx.save_model(onnx.load(\"model.onnx\"), \"one.onnx\", save_as_external_data=False)",
+            "put the data file into the model's folder, or load the model where both are and save it as one: onnx.save_model(onnx.load(\"model.onnx\"), \"one.onnx\", save_as_external_data=False)",
         ),
         OnnxError::Input { input, message } if message.contains("shape") => because(
             "model::shape",
-            format!("say what its dimensions are: --input-shape {input}=1,3,32,32 (with the model's own numbers), or export with fixed shapes: no dynamic_axes, a batch of 1"),
+            format!("say what its dimensions are: --shape {input}=1x3x32x32 (with the model's own numbers), or export with fixed shapes: no dynamic_axes, a batch of 1"),
+        ),
+        OnnxError::Tflite(error) => tflite(error),
+        _ => None,
+    }
+}
+
+fn tflite(error: &TfliteError) -> Option<Diagnosis> {
+    match error {
+        TfliteError::Damaged { .. } => because(
+            "model::truncated",
+            "compare the file's length with the original's, and download or convert it again",
+        ),
+        TfliteError::Operator { .. } => because(
+            "model::operator",
+            "replace the operator in the network; docs/import.md lists what runs of TensorFlow Lite",
         ),
         _ => None,
     }

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// Supported versions of the standard operator set.
-const OPSETS: std::ops::RangeInclusive<i64> = 8..=28;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// Operators that become nodes of our graph.
 const OPERATORS: &[&str] = &[

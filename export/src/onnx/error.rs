@@ -1,6 +1,7 @@
 //! What can be wrong with an ONNX model.
 
 use crate::limits::LimitError;
+use crate::tflite::TfliteError;
 use std::path::PathBuf;
 
 /// Why a model could not be imported: what, where, and what to do.
@@ -24,6 +25,9 @@ pub enum OnnxError {
         /// The decoder's reason.
         source: prost::DecodeError,
     },
+    /// The file is TensorFlow Lite's, and was refused.
+    #[error(transparent)]
+    Tflite(#[from] TfliteError),
     /// The model as a whole cannot be used.
     #[error("unusable ONNX model: {message}")]
     Model {

@@ -4,14 +4,11 @@ use super::attributes::OnnxNode;
 use super::facts::{self, Facts};
 use super::lookup::{self, Constant};
 use super::steps::Kind;
-use super::{LoadOptions, OnnxError, check, tensor};
+use super::{LoadOptions, OnnxError, check, inputs, tensor};
 use crate::graph::{DType, Data, Graph, Node, Op, Quantization, Value, ValueId};
 use crate::limits::{self, LimitError, Limits, at_most};
 use std::collections::{HashMap, HashSet};
-use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
-    tensor_shape_proto::dimension::Value as Dim, type_proto::Value as Type,
-};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
 
 /// Interprets a checked model.
 pub(super) fn import(
@@ -25,7 +22,7 @@ pub(super) fn import(
         .iter()
         .map(|t| (t.name.as_str(), t))
         .collect();
-    let inputs = input_shapes(graph, &initializers, options)?;
+    let inputs = inputs::inputs(graph, |name| initializers.contains_key(name), options)?;
 
     let shapes: Vec<(String, Vec<usize>)> = inputs
         .iter()
@@ -85,107 +82,8 @@ pub(super) fn import(
     importer.finish(graph)
 }
 
-/// Name, shape and type of an input.
-type Input = (String, Vec<usize>, (DType, Kind));
-
-/// Inputs that are no initialisers, with fixed shapes.
-fn input_shapes(
-    graph: &GraphProto,
-    initializers: &HashMap<&str, &TensorProto>,
-    options: &LoadOptions,
-) -> Result<Vec<Input>, OnnxError> {
-    let real: Vec<&ValueInfoProto> = graph
-        .input
-        .iter()
-        .filter(|i| !initializers.contains_key(i.name.as_str()))
-        .collect();
-    for (name, _) in &options.input_shapes {
-        if !real.iter().any(|i| i.name == *name) {
-            let names: Vec<&str> = real.iter().map(|i| i.name.as_str()).collect();
-            return Err(OnnxError::Input {
-                input: name.clone(),
-                message: format!("a shape is given for it, but the model's inputs are {names:?}"),
-            });
-        }
-    }
-    let mut result: Vec<(String, Vec<usize>, (DType, Kind))> = Vec::new();
-    for input in real {
-        let fail = |message: String| OnnxError::Input {
-            input: input.name.clone(),
-            message,
-        };
-        if result.iter().any(|(n, _, _)| *n == input.name) {
-            return Err(fail("two inputs have this name".into()));
-        }
-        let Some(Type::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
-        else {
-            return Err(fail("it is not a tensor (or has no type)".into()));
-        };
-        let dtype = match DataType::try_from(ty.elem_type) {
-            Ok(DataType::Float | DataType::Float16 | DataType::Bfloat16) => {
-                (DType::F32, Kind::Real)
-            }
-            Ok(DataType::Int8) => (DType::I8, Kind::Real),
-            Ok(DataType::Uint8) => (DType::U8, Kind::Real),
-            Ok(DataType::Int32 | DataType::Int64) => (DType::I32, Kind::Integer),
-            Ok(DataType::Bool) => (DType::U8, Kind::Truth),
-            Ok(other) => {
-                return Err(fail(format!(
-                    "type {} is not supported; inputs are float32, int8, uint8, int32, int64 or bool",
-                    other.as_str_name()
-                )));
-            }
-            Err(_) => return Err(fail(format!("unknown data type {}", ty.elem_type))),
-        };
-        let given = options
-            .input_shapes
-            .iter()
-            .find(|(n, _)| *n == input.name)
-            .map(|(_, s)| s.clone());
-        let shape = match given {
-            Some(shape) => shape,
-            None => {
-                let dims = ty.shape.as_ref().ok_or_else(|| {
-                    fail(
-                        "the model does not say its shape; give one for it (input shape option)"
-                            .into(),
-                    )
-                })?;
-                let mut shape = Vec::new();
-                for (axis, dim) in dims.dim.iter().enumerate() {
-                    let known = match &dim.value {
-                        Some(Dim::DimValue(v)) if *v > 0 => usize::try_from(*v).ok(),
-                        _ => None,
-                    };
-                    match (known, axis) {
-                        (Some(v), _) => shape.push(v),
-                        // The batch: one inference at a time.
-                        (None, 0) => shape.push(1),
-                        (None, _) => {
-                            let symbol = match &dim.value {
-                                Some(Dim::DimParam(s)) => format!("`{s}`"),
-                                _ => "unknown".into(),
-                            };
-                            return Err(fail(format!(
-                                "dimension {axis} is {symbol}; give the input a fixed shape (input shape option)"
-                            )));
-                        }
-                    }
-                }
-                shape
-            }
-        };
-        if shape.contains(&0) {
-            return Err(fail(format!("shape {shape:?} is empty")));
-        }
-        within(&input.name, &shape, &options.limits)?;
-        result.push((input.name.clone(), shape, dtype));
-    }
-    Ok(result)
-}
-
 /// Refuses a tensor that is too large.
-fn within(name: &str, shape: &[usize], limits: &Limits) -> Result<(), LimitError> {
+pub(super) fn within(name: &str, shape: &[usize], limits: &Limits) -> Result<(), LimitError> {
     let what = || format!("tensor `{name}`");
     at_most(what, shape.len() as u64, "dimensions", limits.rank)?;
     at_most(what, limits::elements(shape), "elements", limits.elements)

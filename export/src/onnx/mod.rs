@@ -8,10 +8,12 @@ mod attributes;
 mod check;
 mod elementwise;
 mod error;
+mod external;
 mod facts;
 mod functions;
 mod import;
 mod indices;
+mod inputs;
 mod linear;
 mod lookup;
 mod movement;
@@ -37,6 +39,7 @@ pub(crate) use facts::to_data as tensor_data;
 
 use crate::graph::Graph;
 use crate::limits::{self, Limits};
+use crate::tflite;
 use prost::Message;
 use std::path::Path;
 use tract_onnx::pb::ModelProto;
@@ -45,6 +48,7 @@ use tract_onnx::pb::ModelProto;
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Shapes of inputs by name; they override the file's. An unknown leading dimension (the batch) needs none: it is 1.
+    /// Under the name of a symbolic dimension, its size.
     pub input_shapes: Vec<(String, Vec<usize>)>,
     /// Inputs that hold an output's value from one run to the next: names of `(input, output)`.
     pub states: Vec<(String, String)>,
@@ -52,7 +56,7 @@ pub struct LoadOptions {
     pub limits: Limits,
 }
 
-/// Reads an ONNX file.
+/// Reads an ONNX or TensorFlow Lite file.
 ///
 /// # Errors
 /// It cannot be read, is damaged or beyond [`LoadOptions::limits`], or uses something unsupported.
@@ -60,10 +64,11 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Graph, OnnxError> {
     load_model(&read_within(path, &options.limits)?, options)
 }
 
-/// Reads and decodes an ONNX file without interpreting it, within the default limits.
+/// Reads and decodes an ONNX file without interpreting it, within the default limits. A TensorFlow Lite file, known by its
+/// first bytes, is read as the ONNX model that means the same.
 ///
 /// # Errors
-/// It cannot be read, or is no ONNX.
+/// It cannot be read, or is neither.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
     read_within(path, &Limits::default())
 }
@@ -73,14 +78,19 @@ fn read_within(path: &Path, limits: &Limits) -> Result<ModelProto, OnnxError> {
         path: path.to_owned(),
         source,
     })?;
-    decode(&contents, limits)
+    let mut proto = decode(&contents, limits)?;
+    external::load(&mut proto, path, limits)?;
+    Ok(proto)
 }
 
-/// Decodes the bytes of an ONNX file without interpreting them.
+/// Decodes the bytes of an ONNX or TensorFlow Lite file without interpreting them. Tensors in files beside it are not read.
 ///
 /// # Errors
-/// They are no ONNX, or would take more memory than the limits allow.
+/// They are neither, or would take more memory than the limits allow.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<ModelProto, OnnxError> {
+    if tflite::is_tflite(bytes) {
+        return Ok(tflite::to_onnx(bytes)?);
+    }
     wire::check(bytes, limits)?;
     ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { source })
 }
