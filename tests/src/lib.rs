@@ -11,6 +11,7 @@ pub mod performance;
 pub mod pytorch;
 pub mod quarters;
 pub mod random;
+pub mod random_graphs;
 pub mod random_network;
 pub mod split_network;
 pub mod wide_network;
