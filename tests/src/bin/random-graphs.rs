@@ -21,6 +21,9 @@ struct Args {
     /// Every so many graphs one runs on an emulated board as well; 0 for none.
     #[arg(long, default_value_t = 0, value_name = "N")]
     emulate_every: u64,
+    /// tract is asked about every so many graphs; 0 for none.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    tract_every: u64,
     /// Where reproducers are written.
     #[arg(long, default_value = "reproducers", value_name = "FOLDER")]
     output: PathBuf,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         seed: args.seed,
         count: args.count,
         emulate_every: args.emulate_every,
+        tract_every: args.tract_every,
         reproducers: args.output,
     };
     let summary = run.run(|seed, summary| {

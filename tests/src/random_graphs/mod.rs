@@ -21,6 +21,7 @@ pub use plans::{BOARDS, Plans};
 pub use run::{Row, Run, Summary, reproduce};
 
 use kinglet::format::DType;
+use kinglet_export::emulate::Board;
 use kinglet_export::files::{Tensor, write_tensor};
 use kinglet_export::graph::Data;
 use kinglet_export::onnx::{self, LoadOptions};
@@ -118,16 +119,22 @@ pub struct Agreement {
     pub steps: Vec<(&'static str, DType, Comparison)>,
     /// Plans that gave the same bytes.
     pub plans: usize,
-    /// tract's verdict: whether it agrees, or why there is none. Where ONNX Runtime agrees with us, tract alone is wrong.
+    /// Whether tract agrees, or what differs; `None` when it was not asked or does not run the model. Where ONNX Runtime agrees
+    /// with us, tract is alone.
     pub tract: Option<Result<(), String>>,
 }
 
-/// Tries one graph in every way. On `board`, if one is given, the plan also runs in the emulator.
-pub fn try_out(
-    case: &Case,
-    runtime: &mut OnnxRuntime,
-    board: Option<&'static kinglet_export::emulate::Board>,
-) -> Outcome {
+/// What a graph is tried with besides ONNX Runtime and the plans.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Others {
+    /// A board on which the plan of its core also runs, in the emulator.
+    pub board: Option<&'static Board>,
+    /// tract, which takes as long as all else together.
+    pub tract: bool,
+}
+
+/// Tries one graph in every way.
+pub fn try_out(case: &Case, runtime: &mut OnnxRuntime, others: Others) -> Outcome {
     let tensors = match runtime.values(case) {
         Ok(tensors) => tensors,
         Err(why) => return Outcome::Invalid(why),
@@ -147,13 +154,18 @@ pub fn try_out(
     };
     let compared = plans
         .give_the_same_bytes(case)
-        .and_then(|()| board.map_or(Ok(()), |board| plans.run_on(board, &graph, case)))
+        .and_then(|()| {
+            let board = others.board;
+            board.map_or(Ok(()), |board| plans.run_on(board, &graph, case))
+        })
         .and_then(|()| follow(case, &plans, &tensors, "ONNX Runtime"));
     match compared {
         Err(difference) => return Outcome::Differs(difference),
         Ok(steps) => agreement.steps = steps,
     }
-    agreement.tract = with_tract(case, &plans, &runtime.model_path()).transpose();
+    if others.tract {
+        agreement.tract = with_tract(case, &plans, &runtime.model_path()).transpose();
+    }
     Outcome::Agrees(agreement)
 }
 

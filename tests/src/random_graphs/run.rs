@@ -1,6 +1,6 @@
 //! Many graphs, what they did, and reproducers of what differs.
 
-use super::{BOARDS, Case, Outcome, OnnxRuntime, case, minimize, try_out};
+use super::{BOARDS, Case, OnnxRuntime, Others, Outcome, case, minimize, try_out};
 use kinglet::format::DType;
 use kinglet_export::emulate::board;
 use kinglet_export::report::{grouped, terminal_table};
@@ -33,8 +33,8 @@ pub struct Summary {
     pub plans: u64,
     /// Graphs that ran on an emulated board, too.
     pub emulated: u64,
-    /// Graphs that tract agrees about, that it differs about, and that it does not run.
-    pub tract: [u64; 3],
+    /// Graphs that tract agrees about, and that it is alone with.
+    pub tract: [u64; 2],
     /// What tract says where it is alone.
     pub tract_alone: BTreeMap<String, u64>,
     /// Refusals of ours with the seeds.
@@ -56,6 +56,8 @@ pub struct Run {
     pub count: u64,
     /// Every so many graphs one runs on an emulated board as well; 0 for none.
     pub emulate_every: u64,
+    /// tract is asked about every so many graphs; 0 for none.
+    pub tract_every: u64,
     /// Where reproducers are written.
     pub reproducers: PathBuf,
 }
@@ -70,14 +72,17 @@ impl Run {
         let mut summary = Summary::default();
         for seed in self.seed..self.seed + self.count {
             let case = case(seed);
-            let emulated = self.emulate_every > 0 && seed.is_multiple_of(self.emulate_every);
-            let turn = seed.checked_div(self.emulate_every).unwrap_or(0) as usize;
-            let board = emulated.then(|| board(BOARDS[turn % BOARDS.len()]).expect("a board"));
-            summary.emulated += u64::from(emulated);
-            let outcome = try_out(&case, &mut runtime, board);
+            let turn = |every: u64| (every > 0 && seed.is_multiple_of(every)).then(|| seed / every);
+            let name = |turn: u64| BOARDS[turn as usize % BOARDS.len()];
+            let others = Others {
+                board: turn(self.emulate_every).map(|turn| board(name(turn)).expect("a board")),
+                tract: turn(self.tract_every).is_some(),
+            };
+            summary.emulated += u64::from(others.board.is_some());
+            let outcome = try_out(&case, &mut runtime, others);
             if let Outcome::Differs(difference) = &outcome {
-                let small = self.smallest(&case, &difference.between, &mut runtime, board);
-                self.write(seed, &case, &small, &mut runtime, board)
+                let small = smallest(&case, &difference.between, &mut runtime, others);
+                self.write(seed, &case, &small, &mut runtime, others)
                     .map_err(|e| e.to_string())?;
             }
             summary.add(seed, &case, outcome);
@@ -86,35 +91,16 @@ impl Run {
         Ok(summary)
     }
 
-    fn smallest(
-        &self,
-        case: &Case,
-        between: &str,
-        runtime: &mut OnnxRuntime,
-        board: Option<&'static kinglet_export::emulate::Board>,
-    ) -> Case {
-        // Both closures need the one process.
-        let runtime = std::cell::RefCell::new(runtime);
-        minimize(
-            case,
-            |case| runtime.borrow_mut().values(case).unwrap_or_default(),
-            |case| {
-                let outcome = try_out(case, *runtime.borrow_mut(), board);
-                matches!(outcome, Outcome::Differs(d) if d.between == between)
-            },
-        )
-    }
-
     fn write(
         &self,
         seed: u64,
         whole: &Case,
         small: &Case,
         runtime: &mut OnnxRuntime,
-        board: Option<&'static kinglet_export::emulate::Board>,
+        others: Others,
     ) -> std::io::Result<()> {
         let folder = self.reproducers.join(format!("seed-{seed}"));
-        let Outcome::Differs(difference) = try_out(small, runtime, board) else {
+        let Outcome::Differs(difference) = try_out(small, runtime, others) else {
             return Ok(());
         };
         let text = format!(
@@ -131,6 +117,20 @@ impl Run {
         );
         small.write(&folder, &text)
     }
+}
+
+/// The smallest case in which the same two differ.
+fn smallest(case: &Case, between: &str, runtime: &mut OnnxRuntime, others: Others) -> Case {
+    // Both closures need the one process.
+    let runtime = std::cell::RefCell::new(runtime);
+    minimize(
+        case,
+        |case| runtime.borrow_mut().values(case).unwrap_or_default(),
+        |case| {
+            let outcome = try_out(case, *runtime.borrow_mut(), others);
+            matches!(outcome, Outcome::Differs(d) if d.between == between)
+        },
+    )
 }
 
 /// Tries a reproducer again; what differs, if anything does.
@@ -157,7 +157,7 @@ pub fn reproduce(folder: &Path) -> Result<Option<super::Difference>, String> {
         model,
         inputs,
     };
-    match try_out(&case, &mut OnnxRuntime::start()?, None) {
+    match try_out(&case, &mut OnnxRuntime::start()?, Others::default()) {
         Outcome::Differs(difference) => Ok(Some(difference)),
         Outcome::Agrees(_) => Ok(None),
         Outcome::Refused(why) | Outcome::Invalid(why) => Err(why),
@@ -201,7 +201,7 @@ impl Summary {
                         let between = why.split(':').next().unwrap_or(&why);
                         *self.tract_alone.entry(between.to_owned()).or_default() += 1;
                     }
-                    None => self.tract[2] += 1,
+                    None => {}
                 }
             }
         }
@@ -223,7 +223,7 @@ impl Summary {
         let mut text = format!(
             "{} graphs, {} plans, {} of them on emulated boards: {} differ, {} refused by us, {} invalid\n\
              int8: {} elements, {:.4} % equal to ONNX Runtime's\n\
-             tract: agrees about {}, is alone with {}, does not run {}\n",
+             tract: agrees about {}, is alone with {}\n",
             grouped(self.graphs()),
             grouped(self.plans),
             self.emulated,
@@ -234,7 +234,6 @@ impl Summary {
             100.0 * self.int8_equal(),
             self.tract[0],
             self.tract[1],
-            self.tract[2],
         );
         let kinds = self.kinds.iter().map(|(kind, [all, refused])| {
             vec![(*kind).to_owned(), grouped(*all), grouped(*refused)]

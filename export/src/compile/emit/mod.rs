@@ -9,7 +9,7 @@ mod movement;
 use super::cost::Work;
 use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
-use super::layers::Layer;
+use super::layers::{Layer, accumulators};
 use super::layout::Arranged;
 use super::memory;
 use super::planned::Planned;
@@ -308,6 +308,7 @@ impl Emitter<'_> {
             work: Work::of(self.facts.graph, node),
             coded: None,
             instructions: None,
+            accumulators: accumulators(self.facts, node)?,
         });
         Ok(())
     }
