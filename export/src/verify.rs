@@ -180,3 +180,24 @@ impl Observer for Recorder {
         self.outputs.push(output.to_vec());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_in_both_is_equal_and_in_one_is_not() {
+        let data = |values: &[f32]| Data::F32(values.to_vec());
+        let mut row = Comparison::default();
+        row.add(
+            &data(&[f32::NAN, f32::INFINITY, 2.0]),
+            &data(&[f32::NAN, f32::INFINITY, 2.0]),
+        );
+        assert_eq!((row.elements, row.different), (3, 0));
+        assert!(row.holds(DType::F32));
+        row.add(&data(&[f32::NAN]), &data(&[1.0]));
+        row.add(&data(&[f32::INFINITY]), &data(&[f32::NEG_INFINITY]));
+        assert_eq!(row.different, 2);
+        assert!(!row.holds(DType::F32));
+    }
+}

@@ -11,21 +11,39 @@ use zerocopy::IntoBytes;
 const PLANS: [(&str, &[u8]); 16] = [
     ("int8", include_bytes!("fixtures/int8.kinglet")),
     ("int8_octet", include_bytes!("fixtures/int8_octet.kinglet")),
-    ("int8_patches", include_bytes!("fixtures/int8_patches.kinglet")),
+    (
+        "int8_patches",
+        include_bytes!("fixtures/int8_patches.kinglet"),
+    ),
     ("int8_split", include_bytes!("fixtures/int8_split.kinglet")),
     ("int8_quad", include_bytes!("fixtures/int8_quad.kinglet")),
-    ("int8_helium", include_bytes!("fixtures/int8_helium.kinglet")),
+    (
+        "int8_helium",
+        include_bytes!("fixtures/int8_helium.kinglet"),
+    ),
     ("float", include_bytes!("fixtures/float.kinglet")),
-    ("float_panel", include_bytes!("fixtures/float_panel.kinglet")),
+    (
+        "float_panel",
+        include_bytes!("fixtures/float_panel.kinglet"),
+    ),
     ("general", include_bytes!("fixtures/general.kinglet")),
     ("coded", include_bytes!("fixtures/coded.kinglet")),
-    ("coded_split", include_bytes!("fixtures/coded_split.kinglet")),
-    ("coded_helium", include_bytes!("fixtures/coded_helium.kinglet")),
+    (
+        "coded_split",
+        include_bytes!("fixtures/coded_split.kinglet"),
+    ),
+    (
+        "coded_helium",
+        include_bytes!("fixtures/coded_helium.kinglet"),
+    ),
     ("codebook", include_bytes!("fixtures/codebook.kinglet")),
     ("wide", include_bytes!("fixtures/wide.kinglet")),
     ("sparse", include_bytes!("fixtures/sparse.kinglet")),
     // Not stripped: it has step names behind its core.
-    ("digits", include_bytes!("../../tests/models/digits_int8.kinglet")),
+    (
+        "digits",
+        include_bytes!("../../tests/models/digits_int8.kinglet"),
+    ),
 ];
 
 /// Bytes at a multiple of 16.
@@ -99,7 +117,10 @@ fn a_corrupted_byte_is_detected_or_harmless() {
         }
     }
     println!("{detected} corruptions detected, {harmless} harmless (step names)");
-    assert!(detected > 300_000 && harmless > 300, "{detected}, {harmless}");
+    assert!(
+        detected > 300_000 && harmless > 300,
+        "{detected}, {harmless}"
+    );
 }
 
 /// Why the values that were not tried are detected, too: a checksum is linear, so that a change is missed only if the change alone,

@@ -173,19 +173,26 @@ pub fn networks(board: &Board, count: u64) -> Vec<Alike> {
     let mut add = |graphs: Vec<Graph>, kernels, sparse| {
         all.push(alike(graphs, board, kernels, sparse));
     };
-    let tied = |graph: &Graph| [2, 0].map(|bias| with_sums_of(graph.clone(), bias)).to_vec();
+    let tied = |graph: &Graph| {
+        [2, 0]
+            .map(|bias| with_sums_of(graph.clone(), bias))
+            .to_vec()
+    };
     add(vec![everything(true)], Kernels::Packed, Sparse::Never);
     add(tied(&everything(true)), Kernels::Packed, Sparse::Never);
-    if board.load_len.is_none() {
-        // Each is a firmware of its own: a few operators have to do, and the others have no bound.
-        return all;
-    }
     for graph in functions() {
-        add(vec![graph], Kernels::Plain, Sparse::Never);
+        // Each is a firmware of its own where no plans are loaded: floats have no bound there.
+        if board.load_len.is_some() || graph[graph.inputs[0]].dtype == DType::I8 {
+            add(vec![graph], Kernels::Plain, Sparse::Never);
+        }
+    }
+    add(tied(&everything(true)), Kernels::Plain, Sparse::Never);
+    add(tied(&everything(true)), Kernels::Packed, Sparse::Always);
+    if board.load_len.is_none() {
+        return all;
     }
     add(vec![everything(true)], Kernels::Plain, Sparse::Never);
     add(vec![everything(false)], Kernels::Plain, Sparse::Never);
-    add(tied(&everything(true)), Kernels::Packed, Sparse::Always);
     for seed in 0..count {
         let wide = wide_network(seed);
         add(vec![wide.clone()], Kernels::Cheapest, Sparse::Never);
@@ -193,7 +200,11 @@ pub fn networks(board: &Board, count: u64) -> Vec<Alike> {
         add(tied(&wide), Kernels::Plain, Sparse::Never);
         add(tied(&split_network(seed)), Kernels::Packed, Sparse::Never);
         add(tied(&wide), Kernels::Packed, Sparse::Always);
-        add(vec![thinned(wide.clone(), seed)], Kernels::Packed, Sparse::Always);
+        add(
+            vec![thinned(wide.clone(), seed)],
+            Kernels::Packed,
+            Sparse::Always,
+        );
         add(vec![many_valued(wide)], Kernels::Packed, Sparse::Never);
         let coded = in_format(wide_network(seed + 500), WeightFormat::Rf8);
         add(vec![coded], Kernels::Packed, Sparse::Never);
@@ -229,7 +240,9 @@ pub fn spreads(board: &Board, networks: &[Alike]) -> BTreeMap<String, f64> {
                 }
             }
         }
-        let steps = alike.first().map_or(&[][..], |(_, compiled)| &compiled.steps);
+        let steps = alike
+            .first()
+            .map_or(&[][..], |(_, compiled)| &compiled.steps);
         for (step, [least, most]) in steps.iter().zip(&ends) {
             let units = units(step.operator, &step.work).max(1) as f64;
             let spread = ((most - least) as f64 / units * 1e4).round() / 1e4;

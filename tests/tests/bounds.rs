@@ -60,14 +60,20 @@ fn holds(model: &Path, target: Target) -> (Certificate, f64) {
     assert!(most <= instructions.bound);
     assert!(device.stack_peak_bytes <= certificate.stack.bound_bytes);
     assert_eq!(device.arena_bytes, certificate.arena_bytes);
-    assert_eq!(instructions.bound, instructions.counted + instructions.allowance);
+    assert_eq!(
+        instructions.bound,
+        instructions.counted + instructions.allowance
+    );
     (certificate, ratio)
 }
 
 fn digits(target: Target, most: f64) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits_int8.onnx");
     let (certificate, ratio) = holds(&model, target);
-    assert!(ratio <= most, "the bound is {ratio} times what was measured");
+    assert!(
+        ratio <= most,
+        "the bound is {ratio} times what was measured"
+    );
     assert_eq!(certificate.multiply_accumulates, 65_408);
     // Every layer, each channel.
     assert!(certificate.layers.len() >= 3);
@@ -111,7 +117,11 @@ fn unseen(target: Target) {
         let options = CompileOptions {
             target,
             kernels: Kernels::Packed,
-            sparse: if seed % 2 == 0 { Sparse::Never } else { Sparse::Auto },
+            sparse: if seed % 2 == 0 {
+                Sparse::Never
+            } else {
+                Sparse::Auto
+            },
             keep_dead_channels: true,
             ..CompileOptions::default()
         };
@@ -122,7 +132,9 @@ fn unseen(target: Target) {
         let tried = inputs(&kinglet::Plan::parse(bytes.bytes()).unwrap());
         let count = |samples: &[Vec<u8>]| {
             let device = run(board, &compiled, samples, true);
-            assert!(device.stack_peak_bytes <= compiled.stack_bound.unwrap());
+            let (peak, bound) = (device.stack_peak_bytes, compiled.stack_bound.unwrap());
+            let operators: Vec<&str> = compiled.steps.iter().map(|s| s.operator).collect();
+            assert!(peak <= bound, "stack {peak}, bound {bound}: {operators:?}");
             device.instructions.into_iter().max().unwrap()
         };
         let (counted, most) = (count(&tried), count(&adversarial(&graph, seed)));
@@ -130,7 +142,10 @@ fn unseen(target: Target) {
         assert!(ratio >= 1.0, "{}, seed {seed}: {ratio}", board.name);
         (worst, least) = (worst.min(ratio), least.max(ratio));
     }
-    println!("{}: bound / measured from {worst:.3} to {least:.3}", board.name);
+    println!(
+        "{}: bound / measured from {worst:.3} to {least:.3}",
+        board.name
+    );
 }
 
 #[test]
@@ -173,7 +188,11 @@ fn accumulators_reach_their_ranges_and_no_more() {
         let Some(Data::I8(w)) = &graph[node.inputs[1]].data else {
             panic!("weights are bytes");
         };
-        let zero = graph[node.inputs[0]].quantization.as_ref().unwrap().zero_point;
+        let zero = graph[node.inputs[0]]
+            .quantization
+            .as_ref()
+            .unwrap()
+            .zero_point;
         let bias = match node.inputs.get(2).map(|&b| &graph[b].data) {
             Some(Some(Data::I32(b))) => b.clone(),
             _ => vec![0; ranges.len()],
@@ -226,7 +245,10 @@ tables! {
 }
 
 fn zoo_holds(golden: Golden, most: [f64; 2]) {
-    for (target, most) in [Target::CortexM4f, Target::Riscv32imc].into_iter().zip(most) {
+    for (target, most) in [Target::CortexM4f, Target::Riscv32imc]
+        .into_iter()
+        .zip(most)
+    {
         let (_, ratio) = holds(&golden.path(), target);
         assert!(ratio <= most, "{}: {ratio}", golden.model);
     }

@@ -77,7 +77,9 @@ fn break_bias(model: &mut ModelProto) -> bool {
         word.copy_from_slice(&(value + 100_000).to_le_bytes());
     }
     bias.raw_data = raw.into();
-    bias.int32_data.iter_mut().for_each(|value| *value += 100_000);
+    bias.int32_data
+        .iter_mut()
+        .for_each(|value| *value += 100_000);
     true
 }
 
@@ -91,7 +93,10 @@ fn what_differs_is_found_and_becomes_small() {
     let cell = std::cell::RefCell::new(&mut runtime);
     let fails = |case: &Case| {
         let mut broken = case.clone();
-        let layer = case.operators().iter().any(|op| matches!(*op, "Conv" | "Gemm"));
+        let layer = case
+            .operators()
+            .iter()
+            .any(|op| matches!(*op, "Conv" | "Gemm"));
         if !layer || !break_bias(&mut broken.model) {
             return false;
         }
@@ -120,6 +125,6 @@ fn what_differs_is_found_and_becomes_small() {
 
     // A reproducer is read back.
     let folder = tempfile::tempdir().unwrap();
-    small.write(folder.path(), "by hand").unwrap();
+    whole.write(folder.path(), "by hand").unwrap();
     assert!(reproduce(folder.path()).unwrap().is_none());
 }

@@ -199,8 +199,7 @@ pub fn allowances(
             operator: step.operator,
             target: name(target),
         };
-        let allowed =
-            allowance::of(target, step.operator, &step.work).ok_or_else(unmeasured)?;
+        let allowed = allowance::of(target, step.operator, &step.work).ok_or_else(unmeasured)?;
         let entry = operators.entry(step.operator).or_default();
         (entry.0, entry.1) = (entry.0 + 1, entry.1 + allowed);
     }

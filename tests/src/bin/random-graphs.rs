@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 /// Runs random graphs through ONNX Runtime, tract and every plan of ours; reproducers of what differs are written.
 #[derive(Parser)]
-#[command(after_help = "Needs a Python with onnx, onnxruntime and numpy (KINGLET_PYTHON). Examples:
+#[command(
+    after_help = "Needs a Python with onnx, onnxruntime and numpy (KINGLET_PYTHON). Examples:
   random-graphs --seed 0 --count 10000
   random-graphs --seed 4711 --count 1
-  random-graphs --reproduce reproducers/seed-4711")]
+  random-graphs --reproduce reproducers/seed-4711"
+)]
 struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 0)]

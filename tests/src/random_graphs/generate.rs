@@ -25,7 +25,10 @@ pub fn case(seed: u64) -> Case {
         5 => ("int8 chain", quantized(chain(inner, true), &mut random)),
         6 => ("int8, deep", quantized(deep_network(inner), &mut random)),
         7 => ("int8, wide", quantized(wide_network(inner), &mut random)),
-        8 => ("int8, low rank", quantized(split_network(inner), &mut random)),
+        8 => (
+            "int8, low rank",
+            quantized(split_network(inner), &mut random),
+        ),
         9 => ("mixed", quantized(network(inner, true), &mut random)),
         _ => ("int8", quantized(network(inner, true), &mut random)),
     };
@@ -169,10 +172,7 @@ fn inputs(graph: &Graph, random: &mut Random) -> Vec<Input> {
 }
 
 /// An attribute of a node, by its name.
-pub(super) fn attribute<'n>(
-    node: &'n mut NodeProto,
-    name: &str,
-) -> Option<&'n mut AttributeProto> {
+pub(super) fn attribute<'n>(node: &'n mut NodeProto, name: &str) -> Option<&'n mut AttributeProto> {
     node.attribute.iter_mut().find(|a| a.name == name)
 }
 

@@ -61,7 +61,9 @@ fn candidates<'c>(
     let graph = case.model.graph.as_ref();
     let nodes = graph.map_or(0, |g| g.node.len());
     let ends = (0..nodes).flat_map(|n| with(case, |c| end_at(c, n)));
-    let begins = (0..nodes).rev().flat_map(|n| with(case, |c| begin_at(c, n, tensors)));
+    let begins = (0..nodes)
+        .rev()
+        .flat_map(|n| with(case, |c| begin_at(c, n, tensors)));
     let without = (0..nodes).flat_map(|n| with(case, |c| leave_out(c, n)));
     let outputs = (0..graph.map_or(0, |g| g.output.len())).flat_map(|n| {
         with(case, |c| {
@@ -190,7 +192,9 @@ fn leave_out(case: &mut Case, node: usize) -> Option<()> {
     let node = graph.node.remove(node);
     let (from, to) = (node.output.first()?, node.input.first()?);
     let readers = graph.node.iter_mut().flat_map(|n| &mut n.input);
-    readers.filter(|i| *i == from).for_each(|i| i.clone_from(to));
+    readers
+        .filter(|i| *i == from)
+        .for_each(|i| i.clone_from(to));
     let outputs = graph.output.iter_mut().filter(|o| o.name == *from);
     outputs.for_each(|o| {
         o.name.clone_from(to);
@@ -209,7 +213,11 @@ fn shapes(case: &Case) -> Vec<Vec<usize>> {
 
 /// All sizes of dimensions, the largest first.
 fn sizes(case: &Case) -> Vec<usize> {
-    let mut sizes: Vec<usize> = shapes(case).into_iter().flatten().filter(|&d| d > 1).collect();
+    let mut sizes: Vec<usize> = shapes(case)
+        .into_iter()
+        .flatten()
+        .filter(|&d| d > 1)
+        .collect();
     sizes.sort_unstable();
     sizes.dedup();
     sizes.reverse();
@@ -218,16 +226,23 @@ fn sizes(case: &Case) -> Vec<usize> {
 
 /// Every axis of every tensor that is longer than 1.
 fn axes(case: &Case) -> Vec<(usize, usize)> {
-    let axes = shapes(case).into_iter().enumerate().flat_map(|(which, shape)| {
-        let long = (0..shape.len()).filter(move |&axis| shape[axis] > 1);
-        long.map(move |axis| (which, axis))
-    });
+    let axes = shapes(case)
+        .into_iter()
+        .enumerate()
+        .flat_map(|(which, shape)| {
+            let long = (0..shape.len()).filter(move |&axis| shape[axis] > 1);
+            long.map(move |axis| (which, axis))
+        });
     axes.collect()
 }
 
 /// Every dimension of one size becomes another: what belongs together mostly has one size.
 fn resize_all(case: &mut Case, from: usize, to: usize) -> Option<()> {
-    let each = |dims: &[usize]| dims.iter().map(|&d| if d == from { to } else { d }).collect();
+    let each = |dims: &[usize]| {
+        dims.iter()
+            .map(|&d| if d == from { to } else { d })
+            .collect()
+    };
     let all = shapes(case);
     for (which, shape) in all.iter().enumerate() {
         let new: Vec<usize> = each(shape);
@@ -297,7 +312,12 @@ fn cut(data: &Data, from: &[usize], to: &[usize]) -> Option<Data> {
 fn simplify(case: &mut Case, node: usize) -> Option<()> {
     let graph: &mut GraphProto = case.model.graph.as_mut()?;
     let node = &mut graph.node[node];
-    let plain = [("pads", 0), ("output_padding", 0), ("strides", 1), ("dilations", 1)];
+    let plain = [
+        ("pads", 0),
+        ("output_padding", 0),
+        ("strides", 1),
+        ("dilations", 1),
+    ];
     let mut changed = false;
     for (name, value) in plain {
         if let Some(found) = attribute(node, name).filter(|a| a.ints.iter().any(|&i| i != value)) {
@@ -364,7 +384,7 @@ fn set_data(tensor: &mut TensorProto, shape: &[usize], data: Data) {
         name: tensor.name.clone(),
         dims: shape.iter().map(|&d| d as i64).collect(),
         data_type: tensor.data_type,
-        raw_data: raw_data.into(),
+        raw_data,
         ..TensorProto::default()
     };
 }

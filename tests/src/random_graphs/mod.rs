@@ -217,12 +217,17 @@ fn follow(
         let Some(theirs) = values.get(info.name) else {
             continue;
         };
-        compare_output(case, tensors, info.name, &decode(info.dtype, output), theirs).map_err(
-            |detail| Difference {
-                between: format!("an output and {engine}"),
-                detail,
-            },
-        )?;
+        compare_output(
+            case,
+            tensors,
+            info.name,
+            &decode(info.dtype, output),
+            theirs,
+        )
+        .map_err(|detail| Difference {
+            between: format!("an output and {engine}"),
+            detail,
+        })?;
     }
     let steps = compiled.steps.iter().zip(rows);
     Ok(steps.map(|(s, row)| (s.operator, s.dtype, row)).collect())
@@ -238,12 +243,14 @@ fn compare_output(
 ) -> Result<(), String> {
     let (a, b) = (ours.reals(), theirs.reals());
     if a.len() != b.len() {
-        return Err(format!("`{name}` has {} elements, not {}", a.len(), b.len()));
+        return Err(format!(
+            "`{name}` has {} elements, not {}",
+            a.len(),
+            b.len()
+        ));
     }
     let tolerance = match (ours, theirs) {
-        (Data::F32(_), _) => {
-            f64::max(RELATIVE * largest(theirs), float_floor(case, tensors, name))
-        }
+        (Data::F32(_), _) => f64::max(RELATIVE * largest(theirs), float_floor(case, tensors, name)),
         // Unsigned outputs are not recentred.
         _ => 1.0,
     };
@@ -282,7 +289,12 @@ fn with_tract(case: &Case, plans: &Plans, path: &Path) -> Result<Option<()>, Str
         .iter()
         .map(|i| (i.name.clone(), i.tensor.shape.clone()))
         .collect();
-    let mut names: Vec<String> = plans.host().steps.iter().map(|s| s.output.clone()).collect();
+    let mut names: Vec<String> = plans
+        .host()
+        .steps
+        .iter()
+        .map(|s| s.output.clone())
+        .collect();
     names.sort();
     names.dedup();
     let values = std::panic::catch_unwind(|| {

@@ -76,7 +76,10 @@ fn text(name: &str, value: &str) -> AttributeProto {
 
 impl Nodes<'_> {
     fn fresh(&self, what: &str) -> String {
-        format!("{what}_g{}", self.graph.node.len() + self.graph.initializer.len())
+        format!(
+            "{what}_g{}",
+            self.graph.node.len() + self.graph.initializer.len()
+        )
     }
 
     fn node(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
@@ -271,7 +274,11 @@ impl Nodes<'_> {
             1 => {
                 let p = self.random.between(1, 2);
                 let axis = self.random.below(rank);
-                self.node("LpNormalization", &[x], vec![int("axis", axis), int("p", p)])
+                self.node(
+                    "LpNormalization",
+                    &[x],
+                    vec![int("axis", axis), int("p", p)],
+                )
             }
             2 => {
                 let axis = self.random.below(rank);
@@ -339,7 +346,11 @@ impl Nodes<'_> {
             "ReduceProd",
         ]);
         let axes: Vec<usize> = (0..rank).filter(|_| self.random.one_in(2)).collect();
-        let axes = if axes.is_empty() { vec![rank - 1] } else { axes };
+        let axes = if axes.is_empty() {
+            vec![rank - 1]
+        } else {
+            axes
+        };
         // Without one dimension at least there would be a scalar.
         let keep = self.random.one_in(2) || axes.len() == rank;
         let mut attributes = vec![int("keepdims", keep.into())];
@@ -444,7 +455,9 @@ impl Nodes<'_> {
                 self.node("Pow", &[&positive, &exponent], Vec::new())
             }
             3 => {
-                let op = self.random.pick(&["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]);
+                let op = self
+                    .random
+                    .pick(&["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]);
                 let truth = self.node(op, &[x, &c], Vec::new());
                 self.node("Cast", &[&truth], vec![int("to", 1)])
             }
@@ -467,7 +480,11 @@ impl Nodes<'_> {
         let mut amounts = vec![0i64; 2 * rank];
         let mut out = shape.clone();
         for axis in rank.saturating_sub(2)..rank {
-            let most = if mode == "reflect" { shape[axis] - 1 } else { 3 };
+            let most = if mode == "reflect" {
+                shape[axis] - 1
+            } else {
+                3
+            };
             for side in [axis, axis + rank] {
                 let amount = self.random.below(most.min(3) + 1);
                 amounts[side] = amount as i64;
@@ -475,14 +492,37 @@ impl Nodes<'_> {
             }
         }
         let amounts = self.integers(&amounts);
-        Some((self.node("Pad", &[x, &amounts], vec![text("mode", mode)]), out))
+        Some((
+            self.node("Pad", &[x, &amounts], vec![text("mode", mode)]),
+            out,
+        ))
     }
 
     fn function(&mut self, (x, shape): &Shaped) -> Shaped {
         let op = self.random.pick(&[
-            "Abs", "Exp", "Erf", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Elu", "Selu",
-            "Celu", "Softplus", "HardSwish", "Sigmoid", "Tanh", "LeakyRelu", "Neg", "Sqrt", "Log",
-            "PRelu", "Relu", "HardSigmoid",
+            "Abs",
+            "Exp",
+            "Erf",
+            "Floor",
+            "Ceil",
+            "Round",
+            "Sign",
+            "Sin",
+            "Cos",
+            "Elu",
+            "Selu",
+            "Celu",
+            "Softplus",
+            "HardSwish",
+            "Sigmoid",
+            "Tanh",
+            "LeakyRelu",
+            "Neg",
+            "Sqrt",
+            "Log",
+            "PRelu",
+            "Relu",
+            "HardSigmoid",
         ]);
         let y = match op {
             "Exp" => {

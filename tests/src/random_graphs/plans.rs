@@ -126,7 +126,8 @@ impl Plans {
             rest = tail;
             Some(own.to_vec())
         });
-        self.same(&expected, &found.collect::<Vec<_>>()).map_err(wrong)
+        self.same(&expected, &found.collect::<Vec<_>>())
+            .map_err(wrong)
     }
 
     fn same(&self, expected: &[Vec<u8>], found: &[Vec<u8>]) -> Result<(), String> {
@@ -140,9 +141,13 @@ impl Plans {
                 continue;
             };
             let (a, b) = (decode(info.dtype, a).reals(), decode(info.dtype, b).reals());
-            let differs = |(a, b): (&f64, &f64)| a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan());
+            let differs =
+                |(a, b): (&f64, &f64)| a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan());
             if let Some(i) = a.iter().zip(&b).position(differs) {
-                return Err(format!("`{}`, element {i}: {} for {}", info.name, b[i], a[i]));
+                return Err(format!(
+                    "`{}`, element {i}: {} for {}",
+                    info.name, b[i], a[i]
+                ));
             }
         }
         match expected.len() == found.len() {

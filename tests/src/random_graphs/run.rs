@@ -141,8 +141,7 @@ pub fn reproduce(folder: &Path) -> Result<Option<super::Difference>, String> {
     use kinglet_export::files::read_tensor;
     use prost::Message;
     let bytes = std::fs::read(folder.join("model.onnx")).map_err(|e| e.to_string())?;
-    let model =
-        tract_onnx::pb::ModelProto::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
+    let model = tract_onnx::pb::ModelProto::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
     let names = model.graph.iter().flat_map(|g| &g.input).enumerate();
     let input = |(index, info): (usize, &tract_onnx::pb::ValueInfoProto)| {
         let tensor = read_tensor(folder.join(format!("input_{index}.npy")));
@@ -219,7 +218,8 @@ impl Summary {
 
     /// Tables for people.
     pub fn text(&self) -> String {
-        let count = |seeds: &BTreeMap<String, Vec<u64>>| seeds.values().map(Vec::len).sum::<usize>();
+        let count =
+            |seeds: &BTreeMap<String, Vec<u64>>| seeds.values().map(Vec::len).sum::<usize>();
         let mut text = format!(
             "{} graphs, {} plans, {} of them on emulated boards: {} differ, {} refused by us, {} invalid\n\
              int8: {} elements, {:.4} % equal to ONNX Runtime's\n\
@@ -239,7 +239,10 @@ impl Summary {
             vec![(*kind).to_owned(), grouped(*all), grouped(*refused)]
         });
         let kinds: Vec<Vec<String>> = kinds.collect();
-        text += &format!("{}\n", terminal_table(&["kind", "graphs", "refused"], &kinds));
+        text += &format!(
+            "{}\n",
+            terminal_table(&["kind", "graphs", "refused"], &kinds)
+        );
         let rows = self.operators.iter().map(|(operator, row)| {
             vec![
                 (*operator).to_owned(),
@@ -251,14 +254,22 @@ impl Summary {
         });
         let headers = ["operator", "steps", "elements", "different", "largest"];
         text += &format!("{}\n", terminal_table(&headers, &rows.collect::<Vec<_>>()));
-        let nodes: Vec<String> = self.nodes.iter().map(|(op, n)| format!("{op} {n}")).collect();
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|(op, n)| format!("{op} {n}"))
+            .collect();
         text += &format!("nodes: {}\n", nodes.join(", "));
         for (why, n) in &self.tract_alone {
             text += &format!("tract alone, {n} times: {why}\n");
         }
         for (what, seeds) in [("refused", &self.refused), ("invalid", &self.invalid)] {
             for (why, seeds) in seeds {
-                text += &format!("{what}, {} times, first seed {}: {why}\n", seeds.len(), seeds[0]);
+                text += &format!(
+                    "{what}, {} times, first seed {}: {why}\n",
+                    seeds.len(),
+                    seeds[0]
+                );
             }
         }
         for (seed, what) in &self.differing {
