@@ -255,8 +255,8 @@ fn zoo_holds(golden: Golden, most: [f64; 2]) {
 }
 
 zoo_claims! {
-    zoo_kws_holds: zoo_holds(zoo::KWS_INT8, [1.3, 12.0]);
-    zoo_resnet_holds: zoo_holds(zoo::RESNET_INT8, [1.3, 12.0]);
-    zoo_vww_holds: zoo_holds(zoo::VWW_INT8, [1.3, 12.0]);
-    zoo_ad_holds: zoo_holds(zoo::AD_INT8, [1.3, 12.0]);
+    zoo_kws_holds: zoo_holds(zoo::KWS_INT8, [1.05, 6.0]);
+    zoo_resnet_holds: zoo_holds(zoo::RESNET_INT8, [1.05, 6.0]);
+    zoo_vww_holds: zoo_holds(zoo::VWW_INT8, [1.05, 6.0]);
+    zoo_ad_holds: zoo_holds(zoo::AD_INT8, [1.05, 6.0]);
 }
