@@ -71,19 +71,24 @@ impl Aligned {
 
 fn core_len(file: &[u8]) -> usize {
     let at = offset_of!(Header, core_len);
-    u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize
+    u32::from_le_bytes(file[at..at + 4].try_into().expect("the fixtures are whole")) as usize
 }
 
 /// The outputs for inputs of zeroes and of the self-test.
 fn outputs(file: &[u8]) -> Vec<u8> {
-    let plan = Plan::parse(file).unwrap();
+    let plan = Plan::parse(file).expect("the fixtures are whole");
     let mut arena = vec![0u128; plan.arena_len().div_ceil(16)];
-    let mut session = DynSession::new(plan, arena.as_mut_bytes()).unwrap();
-    session.run().unwrap();
+    let mut session = DynSession::new(plan, arena.as_mut_bytes()).expect("the fixtures are whole");
+    session.run().expect("the fixtures are whole");
     let mut all: Vec<u8> = (0..plan.output_count())
-        .flat_map(|i| session.output(i).unwrap().to_vec())
+        .flat_map(|i| session.output(i).expect("the fixtures are whole").to_vec())
         .collect();
-    all.extend(session.self_test_digest(1).unwrap().to_le_bytes());
+    all.extend(
+        session
+            .self_test_digest(1)
+            .expect("the fixtures are whole")
+            .to_le_bytes(),
+    );
     all
 }
 
@@ -94,8 +99,7 @@ fn a_corrupted_byte_is_detected_or_harmless() {
         let core = core_len(file);
         let good = outputs(Aligned::new(file).bytes());
         let mut damaged = Aligned::new(file);
-        for at in 0..file.len() {
-            let was = file[at];
+        for (at, &was) in file.iter().enumerate() {
             // The lowest and the highest bit, all of them, and the byte gone.
             for value in [was ^ 1, was ^ 0x80, !was, if was == 0 { 0x55 } else { 0 }] {
                 damaged.bytes_mut()[at] = value;
@@ -127,7 +131,12 @@ fn a_corrupted_byte_is_detected_or_harmless() {
 /// with zeroes elsewhere, has the checksum that zeroes have. No change of one byte has.
 #[test]
 fn no_value_of_any_byte_keeps_the_checksum() {
-    let longest = PLANS.iter().map(|(_, file)| core_len(file)).max().unwrap() - CRC_START;
+    let longest = PLANS
+        .iter()
+        .map(|(_, file)| core_len(file))
+        .max()
+        .expect("the fixtures are whole")
+        - CRC_START;
     // Zeroes behind the changed byte are all that counts: zeroes before it leave the checksum's state of zeroes alone.
     let zeroes = vec![0u8; longest];
     let of = |byte: u8, behind: usize| {

@@ -76,7 +76,7 @@ fn break_bias(model: &mut ModelProto) -> bool {
         let value = i32::from_le_bytes(word.try_into().unwrap());
         word.copy_from_slice(&(value + 100_000).to_le_bytes());
     }
-    bias.raw_data = raw.into();
+    bias.raw_data = raw;
     bias.int32_data
         .iter_mut()
         .for_each(|value| *value += 100_000);
