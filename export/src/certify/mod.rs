@@ -223,6 +223,7 @@ pub fn certify(
     let board = board(target).ok_or_else(no_board)?;
     let costs = costs(target).ok_or_else(no_board)?;
     let operators = allowances(compiled, target)?;
+    let toolchain = board.toolchain(progress).map_err(EmulateError::from)?;
     let allowance = operators.values().map(|(_, allowed)| allowed).sum();
     let bytes = AlignedBytes::from(compiled.core());
     let plan = Plan::parse(bytes.bytes()).map_err(HostError::from)?;
@@ -267,7 +268,7 @@ pub fn certify(
         model: model.to_owned(),
         target,
         board: board.name,
-        compiler: costs.compiler.clone(),
+        compiler: toolchain.rustc_version().to_owned(),
         plan: PlanFacts {
             bytes: plan_bytes,
             sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
