@@ -3,6 +3,7 @@
 //! The way of the data, one module an arrow:
 //! [`onnx`] (or [`tflite`] into it) → [`passes`] → ([`quantize`]) → [`compile`] → [`emulate`]; [`cli`] is the `kinglet` command over them.
 
+pub mod certify;
 pub mod cli;
 pub mod compile;
 pub mod compress;

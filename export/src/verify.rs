@@ -46,9 +46,13 @@ impl Comparison {
     fn add(&mut self, ours: &Data, reference: &Data) {
         match (ours, reference) {
             (Data::F32(a), Data::F32(b)) => {
-                let scale = b.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+                let finite = b.iter().filter(|v| v.is_finite());
+                let scale = finite.fold(1e-6f32, |m, v| m.max(v.abs()));
                 for (a, b) in a.iter().zip(b) {
-                    self.element(f64::from((a - b).abs() / scale), 1e-4);
+                    // Infinities of one sign are equal, and NaN is what the reference says.
+                    let same = a == b || (a.is_nan() && b.is_nan());
+                    let difference = if same { 0.0 } else { (a - b).abs() / scale };
+                    self.element(f64::from(difference), 1e-4);
                 }
             }
             (a, b) => {
@@ -174,5 +178,26 @@ pub struct Recorder {
 impl Observer for Recorder {
     fn after(&mut self, _: usize, output: &mut [u8]) {
         self.outputs.push(output.to_vec());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_in_both_is_equal_and_in_one_is_not() {
+        let data = |values: &[f32]| Data::F32(values.to_vec());
+        let mut row = Comparison::default();
+        row.add(
+            &data(&[f32::NAN, f32::INFINITY, 2.0]),
+            &data(&[f32::NAN, f32::INFINITY, 2.0]),
+        );
+        assert_eq!((row.elements, row.different), (3, 0));
+        assert!(row.holds(DType::F32));
+        row.add(&data(&[f32::NAN]), &data(&[1.0]));
+        row.add(&data(&[f32::INFINITY]), &data(&[f32::NEG_INFINITY]));
+        assert_eq!(row.different, 2);
+        assert!(!row.holds(DType::F32));
     }
 }

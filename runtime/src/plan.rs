@@ -251,8 +251,8 @@ impl<'p> Plan<'p> {
         self.steps().map(|step| (step.code, step.macs()))
     }
 
-    /// Seed and digest of the self-test.
-    pub(crate) fn self_test(&self) -> (u32, u32) {
+    /// Seed of the self-test's input and digest of its outputs.
+    pub fn self_test(&self) -> (u32, u32) {
         (
             self.header.self_test_seed.get(),
             self.header.self_test_digest.get(),

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the model zoo, the command under test, and small networks made in code.
 
 pub mod apps;
+pub mod bounds;
 pub mod command;
 pub mod costs;
 pub mod device;
@@ -12,7 +13,9 @@ pub mod performance;
 pub mod pytorch;
 pub mod quarters;
 pub mod random;
+pub mod random_graphs;
 pub mod random_network;
 pub mod split_network;
+pub mod ties;
 pub mod wide_network;
 pub mod zoo;

@@ -1,8 +1,9 @@
 //! `kinglet compile`.
 
 use super::common::{self, ModelArgs, grouped};
+use crate::certify::{self, Certificate};
 use crate::compile::channels::{LayerReport, Reason, Report};
-use crate::compile::{CompileOptions, StoredWeights, Target, Tiling, coded, sparse};
+use crate::compile::{CompileOptions, Compiled, StoredWeights, Target, Tiling, coded, sparse};
 use crate::diagnose::{IntoDiagnostic, float_model, print_warning};
 use crate::files::write_atomic;
 use crate::model::Model;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f --tile smallest
   kinglet compile model.onnx -o model.kinglet --target cortex-m0 --arena-limit 12000
-  kinglet compile model.onnx -o model.kinglet --target cortex-m4f --weights auto")]
+  kinglet compile model.onnx -o model.kinglet --target cortex-m4f --weights auto
+  kinglet compile model.onnx -o model.kinglet --target cortex-m4f --certify          # model.certificate.json")]
 pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -55,6 +57,10 @@ pub(super) struct Args {
     /// Compute every channel of the model, also constant ones and those that nothing reads.
     #[arg(long)]
     keep_dead_channels: bool,
+    /// Write what holds for every inference (instructions, stack, arena, accumulators) as JSON, to FILE or beside the plan; counts
+    /// are made in the target's emulator.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    certify: Option<Option<PathBuf>>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -94,7 +100,17 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     if let Some(diagnosis) = float.filter(|_| args.target != Target::Host) {
         print_warning("the model computes in float", &diagnosis);
     }
+    let certificate = match &args.certify {
+        Some(_) => Some(certificate(&model.name, compiled, args.target)?),
+        None => None,
+    };
     write_atomic(&args.output, |file| file.write_all(&compiled.file)).into_diagnostic()?;
+    if let (Some(path), Some(certificate)) = (&args.certify, &certificate) {
+        let beside = || args.output.with_extension("certificate.json");
+        let path = path.clone().unwrap_or_else(beside);
+        let text = serde_json::to_string_pretty(certificate).into_diagnostic()? + "\n";
+        write_atomic(path, |file| file.write_all(text.as_bytes())).into_diagnostic()?;
+    }
     let peak = compiled
         .steps
         .get(compiled.peak_step)
@@ -116,6 +132,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             "weights": compiled.coding,
             "zeros": compiled.zeros,
             "steps": compiled.steps,
+            "certificate": certificate,
             "warnings": model.warnings,
         }));
         return Ok(());
@@ -147,6 +164,10 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     if let Some(instructions) = compiled.instructions {
         let about = format!("about {}", grouped(instructions));
         rows.push(vec!["instructions an inference".into(), about]);
+    }
+    if let Some(certificate) = &certificate {
+        let bound = format!("{} at most", grouped(certificate.instructions.bound));
+        rows.push(vec!["  whatever the input".into(), bound]);
     }
     if let Some(tiled) = &compiled.tiled {
         rows.push(vec![
@@ -185,6 +206,15 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     }
     println!("wrote {}", args.output.display());
     Ok(())
+}
+
+/// Counts in the emulator, with a sign of life.
+fn certificate(model: &str, compiled: &Compiled, target: Target) -> miette::Result<Certificate> {
+    let spinner = common::spinner();
+    let progress = |what: &str| spinner.set_message(what.to_owned());
+    let certificate = certify::certify(model, compiled, target, &progress).into_diagnostic()?;
+    spinner.finish_and_clear();
+    Ok(certificate)
 }
 
 /// Both forms of every layer's weights, and which one the plan has.

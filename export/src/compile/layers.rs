@@ -141,6 +141,37 @@ pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Pa
     Ok(Some(plain(weights, bias, multipliers)))
 }
 
+/// Least and greatest value of each output channel's accumulator over all inputs; `None` for nodes that are no int8 layers.
+pub(super) fn accumulators(facts: Facts<'_>, node: &Node) -> Result<Option<Vec<[i32; 2]>>> {
+    let clamp = match node.op {
+        Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } => clamp,
+        _ => return Ok(None),
+    };
+    if facts.value(node.output).dtype != DType::I8 {
+        return Ok(None);
+    }
+    let chooser = Chooser {
+        facts,
+        node,
+        target: Target::Host,
+        kernels: Kernels::Plain,
+        octets: false,
+    };
+    let weights = chooser.weights()?;
+    let channels = facts.value(node.inputs[1]).shape[0];
+    let (_, bias, _) = chooser.numbers(channels, clamp)?;
+    let taps = weights.len().checked_div(channels).unwrap_or(0).max(1);
+    let range = |(w, &bias): (&[i16], &i32)| {
+        let sum = |ends: [i32; 2]| -> i32 {
+            let end = |&w: &i16| i32::from(w) * ends[usize::from(w < 0)];
+            w.iter().map(end).sum()
+        };
+        // The proof against overflow is about the same sums, with greater magnitudes.
+        [bias + sum([-128, 127]), bias + sum([127, -128])]
+    };
+    Ok(Some(weights.chunks(taps).zip(&bias).map(range).collect()))
+}
+
 /// Whether the node's weights are bytes.
 fn narrow(facts: Facts<'_>, node: &Node) -> bool {
     match &facts.value(node.inputs[1]).data {

@@ -151,6 +151,9 @@ pub struct StepInfo {
     pub coded: Option<coded::CodedStep>,
     /// Instructions, as the target's measurements predict them; `None` where there are none.
     pub instructions: Option<u64>,
+    /// Least and greatest value of each output channel's 32-bit accumulator, over all inputs; `None` where there is none.
+    #[serde(skip)]
+    pub accumulators: Option<Vec<[i32; 2]>>,
 }
 
 fn dtype_name<S: serde::Serializer>(dtype: &DType, serializer: S) -> Result<S::Ok, S::Error> {

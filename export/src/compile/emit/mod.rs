@@ -9,7 +9,7 @@ mod movement;
 use super::cost::Work;
 use super::facts::{Facts, Result};
 use super::image::{Image, Tensor};
-use super::layers::Layer;
+use super::layers::{Layer, accumulators};
 use super::layout::Arranged;
 use super::lifetimes::{self, Lifetime};
 use super::memory;
@@ -318,6 +318,7 @@ impl Emitter<'_> {
             constant_bytes: 0,
             coded: None,
             instructions: None,
+            accumulators: accumulators(self.facts, node)?,
         });
         Ok(())
     }
