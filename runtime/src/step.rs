@@ -67,7 +67,8 @@ impl<'p> Step<'p> {
         self.code.bit() | layer
     }
 
-    /// Multiply-accumulates, padding counted: every weight is used once for each output pixel or row.
+    /// Multiply-accumulates, padding counted: every weight is used once for each output pixel or row. `u64::MAX` where a forged
+    /// record of a plan that is linked in has more.
     pub(crate) fn macs(&self) -> u64 {
         use OpCode as O;
         let weights = |span: Span, size: u64| u64::from(span.len.get()) / size;
@@ -81,17 +82,20 @@ impl<'p> Step<'p> {
             | O::ConvI8W16
             | O::DepthwiseI8W16 => {
                 let p = self.parameters::<format::ConvI8>();
-                p.map(|p| pixels(&p.window) * weights(p.weights, self.weight_size().into()))
+                p.map(|p| {
+                    let weights = weights(p.weights, self.weight_size().into());
+                    pixels(&p.window).saturating_mul(weights)
+                })
             }
             O::ConvI8Split | O::ConvI8Quad | O::ConvI8Helium | O::ConvI8Wide | O::ConvI8Octet => {
                 let p = self.parameters::<format::ConvI8>();
-                p.map(|p| pixels(&p.window) * one_group(&p.window))
+                p.map(|p| pixels(&p.window).saturating_mul(one_group(&p.window)))
             }
             O::DepthwiseI8Helium | O::DepthwiseI8Octet => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| {
                     let weights = conv_weights(&p.window, p.groups.get()).unwrap_or(0);
-                    pixels(&p.window) * u64::from(weights)
+                    pixels(&p.window).saturating_mul(weights.into())
                 })
             }
             O::ConvAddI8
@@ -101,7 +105,7 @@ impl<'p> Step<'p> {
             | O::ConvAddI8Wide
             | O::ConvAddI8Octet => {
                 let p = self.parameters::<format::ConvAddI8>();
-                p.map(|p| pixels(&p.conv.window) * one_group(&p.conv.window))
+                p.map(|p| pixels(&p.conv.window).saturating_mul(one_group(&p.conv.window)))
             }
             O::FullyConnectedI8Split
             | O::FullyConnectedI8Quad
@@ -113,11 +117,11 @@ impl<'p> Step<'p> {
             }
             O::ConvF32 | O::DepthwiseF32 => {
                 let p = self.parameters::<format::ConvF32>();
-                p.map(|p| pixels(&p.window) * weights(p.weights, 4))
+                p.map(|p| pixels(&p.window).saturating_mul(weights(p.weights, 4)))
             }
             O::ConvF32Panel => {
                 let p = self.parameters::<format::ConvF32>();
-                p.map(|p| pixels(&p.window) * one_group(&p.window))
+                p.map(|p| pixels(&p.window).saturating_mul(one_group(&p.window)))
             }
             O::FullyConnectedF32Panel => {
                 let p = self.parameters::<format::FullyConnectedF32>();
@@ -126,12 +130,13 @@ impl<'p> Step<'p> {
             O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
-                    u64::from(p.shape[0].get()) * weights(p.weights, self.weight_size().into())
+                    let weights = weights(p.weights, self.weight_size().into());
+                    u64::from(p.shape[0].get()).saturating_mul(weights)
                 })
             }
             O::FullyConnectedF32 => {
                 let p = self.parameters::<format::FullyConnectedF32>();
-                p.map(|p| u64::from(p.shape[0].get()) * weights(p.weights, 4))
+                p.map(|p| u64::from(p.shape[0].get()).saturating_mul(weights(p.weights, 4)))
             }
             O::Coded | O::Codebook => self.coded_macs(),
             O::ConvI8Sparse | O::ConvAddI8Sparse | O::FullyConnectedI8Sparse => self.sparse_macs(),
@@ -143,12 +148,12 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::RecurrentF32>();
                 p.map(|p| {
                     let [steps, batch, _] = p.shape;
-                    macs_of(&[steps, batch]).wrapping_mul(weights(p.weights, 4))
+                    macs_of(&[steps, batch]).saturating_mul(weights(p.weights, 4))
                 })
             }
             O::ResampleF32 => {
                 let p = self.parameters::<format::ResampleF32>();
-                p.map(|p| weights(self.output, 4).wrapping_mul(p.taps.get().into()))
+                p.map(|p| weights(self.output, 4).saturating_mul(p.taps.get().into()))
             }
             _ => None,
         };
@@ -649,7 +654,7 @@ fn pixels(window: &Window) -> u64 {
 
 fn macs_of(dims: &[zerocopy::little_endian::U32]) -> u64 {
     dims.iter()
-        .fold(1, |n: u64, d| n.wrapping_mul(d.get().into()))
+        .fold(1, |n: u64, d| n.saturating_mul(d.get().into()))
 }
 
 fn length(span: Span, count: u32, size: u32) -> Check {

@@ -318,6 +318,27 @@ fn random_weights_and_tables_do_no_harm() {
     );
 }
 
+/// libFuzzer found the overflow.
+#[test]
+fn multiply_accumulates_of_forged_records_saturate() {
+    let mut most = 0;
+    for (_, original) in FIXTURES {
+        let mut file = original.to_vec();
+        let mut at = word(&file, offset_of!(Header, steps));
+        for _ in 0..word(&file, offset_of!(Header, step_count)) {
+            let end = at + (word(&file, at + offset_of!(StepHeader, size)) & 0xffff);
+            file[at + size_of::<StepHeader>()..end].fill(0xff);
+            at = end;
+        }
+        mend_checksum(&mut file);
+        let file = Aligned::new(&file);
+        if let Ok(plan) = Plan::linked(file.bytes()) {
+            most = plan.operators().map(|(_, macs)| macs).fold(most, u64::max);
+        }
+    }
+    assert_eq!(most, u64::MAX);
+}
+
 /// Layers with coded weights: the offset of each one's [`Coding`] and that of its weights' span in the file.
 fn coded_layers(file: &[u8]) -> Vec<[usize; 2]> {
     let mut at = word(file, offset_of!(Header, steps));

@@ -89,7 +89,7 @@ impl<'p> Step<'p> {
         let add = layer.parameters::<format::ConvAddI8>();
         if let Some(conv) = conv.or(add.map(|p| &p.conv)) {
             let weights = conv_weights(&conv.window, 1).unwrap_or(0);
-            return Some(pixels(&conv.window).wrapping_mul(weights.into()));
+            return Some(pixels(&conv.window).saturating_mul(weights.into()));
         }
         let dense = layer.parameters::<format::FullyConnectedI8>()?;
         Some(macs_of(&dense.shape))

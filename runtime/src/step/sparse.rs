@@ -41,11 +41,11 @@ impl Step<'_> {
         };
         if let Some(p) = conv.or(add.map(|p| &p.conv)) {
             let entries = entries(p.weights, p.window.output[2].get());
-            return Some(pixels(&p.window).wrapping_mul(entries));
+            return Some(pixels(&p.window).saturating_mul(entries));
         }
         let p = self.parameters::<format::FullyConnectedI8>()?;
         let [rows, _, channels] = p.shape.map(|d| d.get());
-        Some(u64::from(rows).wrapping_mul(entries(p.weights, channels)))
+        Some(u64::from(rows).saturating_mul(entries(p.weights, channels)))
     }
 }
 
