@@ -30,7 +30,7 @@ fn open(name: &str) -> Model {
 fn outputs(name: &str) -> Vec<(Vec<f64>, Vec<f64>)> {
     let model = open(&format!("{name}.tflite"));
     assert!(model.warnings.is_empty(), "{:?}", model.warnings);
-    let arrays = read_archive(&file(&format!("{name}.npz"))).unwrap();
+    let arrays = read_archive(file(&format!("{name}.npz"))).unwrap();
     let array = |wanted| &arrays.iter().find(|(name, _)| name == wanted).unwrap().1;
     let (inputs, outputs) = (array("inputs"), array("outputs"));
     let bytes: Vec<u8> = match &inputs.data {
@@ -149,9 +149,9 @@ fn commands_take_tensorflow_lite_files_whatever_their_name() {
             folder.0.path().join(format!("{kind}.bin")),
         )
         .unwrap();
-        let arrays = read_archive(&file(&format!("convolutional_{kind}.npz"))).unwrap();
+        let arrays = read_archive(file(&format!("convolutional_{kind}.npz"))).unwrap();
         let inputs = &arrays.iter().find(|(name, _)| name == "inputs").unwrap().1;
-        kinglet_export::files::write_tensor(&folder.0.path().join(format!("{kind}.npy")), inputs)
+        kinglet_export::files::write_tensor(folder.0.path().join(format!("{kind}.npy")), inputs)
             .unwrap();
     }
     let report = folder.kinglet("inspect @int8.bin --json").json();
