@@ -3,13 +3,13 @@
 use crate::formats::{in_format, many_valued, thinned};
 use crate::networks::{ADD, Builder, everything, window};
 use crate::random::Random;
-use crate::random_network::{network, sample};
+use crate::random_network::{chain, network, sample};
 use crate::split_network::split_network;
 use crate::ties::with_sums_of;
 use crate::wide_network::wide_network;
 use kinglet_export::certify::allowance::{Table, units};
 use kinglet_export::compile::sparse::Sparse;
-use kinglet_export::compile::{CompileOptions, Compiled, Kernels, compile};
+use kinglet_export::compile::{CompileOptions, Compiled, Kernels, Tiling, compile};
 use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::emulate::{Board, Mode, Request, emulate};
 use kinglet_export::graph::{DType, Data, Graph};
@@ -76,13 +76,22 @@ pub fn adversarial(graph: &Graph, seed: u64) -> Vec<Vec<u8>> {
 type Alike = Vec<(Graph, Compiled)>;
 
 fn alike(graphs: Vec<Graph>, board: &Board, kernels: Kernels, sparse: Sparse) -> Alike {
+    alike_with(
+        graphs,
+        &CompileOptions {
+            target: board.plan_target,
+            kernels,
+            sparse,
+            ..CompileOptions::default()
+        },
+    )
+}
+
+fn alike_with(graphs: Vec<Graph>, options: &CompileOptions) -> Alike {
     let options = CompileOptions {
-        target: board.plan_target,
-        kernels,
-        sparse,
         // Ties are of no use where constants are folded.
         keep_dead_channels: true,
-        ..CompileOptions::default()
+        ..*options
     };
     let one = |mut graph: Graph| {
         prepare(&mut graph);
@@ -215,6 +224,24 @@ pub fn networks(board: &Board, count: u64) -> Vec<Alike> {
     all
 }
 
+/// Chains of steps that run by bands and copy rows, `count` of them with integers and as many with floats; boards that load no plans
+/// have one.
+pub fn banded(board: &Board, count: u64) -> Vec<Alike> {
+    let options = CompileOptions {
+        target: board.plan_target,
+        tiling: Tiling::Smallest,
+        ..CompileOptions::default()
+    };
+    let loads = board.load_len.is_some();
+    let chains = |quantized| {
+        let plans = (0..100).map(move |seed| alike_with(vec![chain(seed, quantized)], &options));
+        plans.filter(|plans| plans[0].1.steps.iter().any(|step| step.operator == "copy"))
+    };
+    let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
+    let floats = chains(false).take(if loads { count } else { 0 });
+    chains(true).take(count).chain(floats).collect()
+}
+
 /// Largest difference between two runs of one step, for each of its units, by operator.
 pub fn spreads(board: &Board, networks: &[Alike]) -> BTreeMap<String, f64> {
     let mut spreads: BTreeMap<String, f64> = BTreeMap::new();
@@ -254,10 +281,15 @@ pub fn spreads(board: &Board, networks: &[Alike]) -> BTreeMap<String, f64> {
 }
 
 /// Raises a target's part of the table on disk to these; boards' tests run side by side and write one file.
-pub fn write(target: String, spreads: BTreeMap<String, f64>) {
+///
+/// Measurements that are not `whole` tell nothing of a target that is not in the table yet.
+pub fn write(target: String, spreads: BTreeMap<String, f64>, whole: bool) {
     static FILE: Mutex<()> = Mutex::new(());
     let _one = FILE.lock().unwrap();
     let mut table: Table = serde_json::from_str(&fs::read_to_string(path()).unwrap()).unwrap();
+    if !whole && !table.contains_key(&target) {
+        return;
+    }
     let known = table.entry(target).or_default();
     for (operator, spread) in spreads {
         let entry = known.entry(operator).or_default();

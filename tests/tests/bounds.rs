@@ -2,7 +2,7 @@
 //!
 //! `KINGLET_UPDATE_ALLOWANCES=1 cargo test --release -p kinglet-tests --test bounds allowances -- --include-ignored` measures how
 //! far the instructions of each operator depend on values, on every board, and raises `export/src/certify/allowance.json` to that
-//! (`=functions`: the functions of one operator only).
+//! (`=functions`: functions of one operator and steps by bands only, `=bands`: only these).
 
 use kinglet_export::certify::{Certificate, allowances, board, certify, inputs};
 use kinglet_export::compile::cost::name;
@@ -14,7 +14,7 @@ use kinglet_export::host::AlignedBytes;
 use kinglet_export::model::load_graph;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_export::passes::prepare;
-use kinglet_tests::bounds::{adversarial, networks, spreads, write};
+use kinglet_tests::bounds::{adversarial, banded, networks, spreads, write};
 use kinglet_tests::networks::everything;
 use kinglet_tests::ties::with_sums_of;
 use kinglet_tests::wide_network::wide_network;
@@ -217,9 +217,13 @@ fn table(target: Target, count: u64) {
     let Some(wanted) = std::env::var_os("KINGLET_UPDATE_ALLOWANCES") else {
         return;
     };
-    let count = if wanted == "functions" { 0 } else { count };
     let board = board(target).unwrap();
-    write(name(target), spreads(board, &networks(board, count)));
+    let mut all = banded(board, count);
+    if wanted != "bands" {
+        let others = if wanted == "functions" { 0 } else { count };
+        all.extend(networks(board, others));
+    }
+    write(name(target), spreads(board, &all), wanted == "1");
 }
 
 macro_rules! tables {

@@ -6,7 +6,7 @@
 mod memory;
 mod tensor;
 
-pub use tensor::{KingletDType, KingletTensor};
+pub use tensor::{KingletDtype, KingletTensor};
 
 use kinglet::{DynSession, Plan, TensorInfo};
 use memory::Memory;
@@ -252,7 +252,9 @@ pub extern "C" fn kinglet_status_text(status: KingletStatus) -> *const c_char {
     let text: &CStr = match status {
         KingletStatus::Ok => c"done",
         KingletStatus::Null => c"a pointer is null",
-        KingletStatus::Plan => c"no plan of this version, or a damaged one: compile the model again",
+        KingletStatus::Plan => {
+            c"no plan of this version, or a damaged one: compile the model again"
+        }
         KingletStatus::Memory => c"not enough memory",
         KingletStatus::Index => c"no input or output of that index",
         KingletStatus::Length => c"the buffer has another length than the tensor",

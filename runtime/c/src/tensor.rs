@@ -6,7 +6,7 @@ use kinglet::format::DType;
 /// Type of a tensor's elements.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum KingletDType {
+pub enum KingletDtype {
     /// `float`.
     F32 = 0,
     /// `int8_t`.
@@ -22,7 +22,7 @@ pub enum KingletDType {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct KingletTensor {
     /// Type of the elements.
-    pub dtype: KingletDType,
+    pub dtype: KingletDtype,
     /// Number of dimensions.
     pub rank: usize,
     /// Dimensions; those behind `rank` are 0.
@@ -49,10 +49,10 @@ impl KingletTensor {
         }
         KingletTensor {
             dtype: match info.dtype {
-                DType::F32 => KingletDType::F32,
-                DType::I8 => KingletDType::I8,
-                DType::U8 => KingletDType::U8,
-                DType::I32 => KingletDType::I32,
+                DType::F32 => KingletDtype::F32,
+                DType::I8 => KingletDtype::I8,
+                DType::U8 => KingletDtype::U8,
+                DType::I32 => KingletDtype::I32,
             },
             rank: info.rank,
             shape,
