@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CertifyError {
     /// The plan is not one: a defect of the compiler.
     #[error(transparent)]
@@ -122,7 +123,7 @@ pub struct Stack {
 /// Instructions of an inference.
 #[derive(Clone, Debug, Serialize)]
 pub struct Instructions {
-    /// No inference takes more.
+    /// No inference takes more, as far as the allowances reach: `counted` and `allowance`.
     pub bound: u64,
     /// The largest count over the inputs tried.
     pub counted: u64,
