@@ -33,8 +33,8 @@ fn the_header_is_made_from_the_source() {
 
 /// The static library that cargo has built beside this test.
 fn library() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let folder = program.parent().unwrap();
+    let program = std::env::current_exe().expect("this test is a program");
+    let folder = program.parent().expect("in a folder");
     let library = folder.join("libkinglet_c.a");
     assert!(library.is_file(), "{} is missing", library.display());
     library
@@ -52,7 +52,7 @@ fn build(folder_of_program: &Path) -> PathBuf {
         .args(["-lpthread", "-ldl", "-lm", "-o"])
         .arg(&program)
         .output()
-        .unwrap();
+        .expect("a C compiler");
     assert!(
         built.status.success(),
         "{}",
