@@ -54,7 +54,10 @@ mod tests {
     fn clamps_combine_through_a_reshape() {
         let mut g = graph(false);
         let output = g.outputs[0];
+        let sum = g.nodes[0].output;
+        let unclamped = g[sum].name.clone();
         fuse_activation(&mut g);
+        assert_ne!(g[sum].name, unclamped, "it is not what the model calls so");
         assert_eq!(ops(&g), ["Add", "Reshape"]);
         let clamp = Clamp { min: 0.0, max: 6.0 };
         assert_eq!(

@@ -165,9 +165,19 @@ fn private_producer(graph: &Graph, mut id: ValueId) -> Option<usize> {
     }
 }
 
-/// Lets the producer of `from` (private to `node`) produce `node`'s output instead, and removes `node`.
+/// Lets the producer of `from` (private to `node`) produce `node`'s output instead, and removes `node`. Where the node that takes its work
+/// lies behind reshapes, the values between are no longer the model's, so they have other names.
 fn absorb(graph: &mut Graph, node: usize, from: ValueId) {
     let output = graph.nodes[node].output;
+    let mut id = from;
+    while let Some(reshape) = graph
+        .producer(id)
+        .filter(|&i| graph.nodes[i].op == Op::Reshape)
+    {
+        id = graph.nodes[reshape].inputs[0];
+        let name = format!("{} ({})", graph[id].name, graph.nodes[node].name);
+        graph[id].name = name;
+    }
     if let Some(producer) = graph.producer(from) {
         graph.nodes[producer].output = output;
     }
