@@ -88,6 +88,22 @@ fn digits_hold_on_cortex_m4() {
 }
 
 #[test]
+fn digits_hold_on_cortex_m7() {
+    digits(Target::CortexM7, 1.2);
+}
+
+#[test]
+fn digits_hold_on_cortex_m33() {
+    digits(Target::CortexM33, 1.2);
+}
+
+#[test]
+fn digits_hold_on_cortex_m3() {
+    // Every tie of the quad kernels takes 480 instructions there.
+    digits(Target::CortexM3, 8.0);
+}
+
+#[test]
 fn digits_hold_on_cortex_m55() {
     digits(Target::CortexM55, 1.2);
 }
@@ -151,6 +167,21 @@ fn unseen(target: Target) {
 #[test]
 fn unseen_networks_hold_on_cortex_m4() {
     unseen(Target::CortexM4f);
+}
+
+#[test]
+fn unseen_networks_hold_on_cortex_m7() {
+    unseen(Target::CortexM7);
+}
+
+#[test]
+fn unseen_networks_hold_on_cortex_m33() {
+    unseen(Target::CortexM33);
+}
+
+#[test]
+fn unseen_networks_hold_on_cortex_m3() {
+    unseen(Target::CortexM3);
 }
 
 #[test]
