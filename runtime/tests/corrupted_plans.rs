@@ -3,70 +3,22 @@
 //! The checksum covers a plan's core from [`CRC_START`] on; before it are the magic number, the version, the header's length and
 //! the checksum itself, each compared. Behind the core are step names, which the runtime never reads: a file may end there.
 
+mod fixtures;
+
+use fixtures::{Aligned, FIXTURES};
 use kinglet::format::{CRC, CRC_START, Header};
 use kinglet::{DynSession, Plan};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const PLANS: [(&str, &[u8]); 16] = [
-    ("int8", include_bytes!("fixtures/int8.kinglet")),
-    ("int8_octet", include_bytes!("fixtures/int8_octet.kinglet")),
-    (
-        "int8_patches",
-        include_bytes!("fixtures/int8_patches.kinglet"),
-    ),
-    ("int8_split", include_bytes!("fixtures/int8_split.kinglet")),
-    ("int8_quad", include_bytes!("fixtures/int8_quad.kinglet")),
-    (
-        "int8_helium",
-        include_bytes!("fixtures/int8_helium.kinglet"),
-    ),
-    ("float", include_bytes!("fixtures/float.kinglet")),
-    (
-        "float_panel",
-        include_bytes!("fixtures/float_panel.kinglet"),
-    ),
-    ("general", include_bytes!("fixtures/general.kinglet")),
-    ("coded", include_bytes!("fixtures/coded.kinglet")),
-    (
-        "coded_split",
-        include_bytes!("fixtures/coded_split.kinglet"),
-    ),
-    (
-        "coded_helium",
-        include_bytes!("fixtures/coded_helium.kinglet"),
-    ),
-    ("codebook", include_bytes!("fixtures/codebook.kinglet")),
-    ("wide", include_bytes!("fixtures/wide.kinglet")),
-    ("sparse", include_bytes!("fixtures/sparse.kinglet")),
-    // Not stripped: it has step names behind its core.
-    (
-        "digits",
-        include_bytes!("../../tests/models/digits_int8.kinglet"),
-    ),
-];
+/// Not stripped: it has step names behind its core.
+const DIGITS: (&str, &[u8]) = (
+    "digits",
+    include_bytes!("../../tests/models/digits_int8.kinglet"),
+);
 
-/// Bytes at a multiple of 16.
-struct Aligned {
-    words: Vec<u128>,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0u128; bytes.len().div_ceil(16)];
-        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        let len = bytes.len();
-        Aligned { words, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..self.len]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.words.as_mut_bytes()[..self.len]
-    }
+fn plans() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    FIXTURES.into_iter().chain([DIGITS])
 }
 
 fn core_len(file: &[u8]) -> usize {
@@ -95,7 +47,7 @@ fn outputs(file: &[u8]) -> Vec<u8> {
 #[test]
 fn a_corrupted_byte_is_detected_or_harmless() {
     let (mut detected, mut harmless) = (0u64, 0u64);
-    for (name, file) in PLANS {
+    for (name, file) in plans() {
         let core = core_len(file);
         let good = outputs(Aligned::new(file).bytes());
         let mut damaged = Aligned::new(file);
@@ -131,8 +83,7 @@ fn a_corrupted_byte_is_detected_or_harmless() {
 /// with zeroes elsewhere, has the checksum that zeroes have. No change of one byte has.
 #[test]
 fn no_value_of_any_byte_keeps_the_checksum() {
-    let longest = PLANS
-        .iter()
+    let longest = plans()
         .map(|(_, file)| core_len(file))
         .max()
         .expect("the fixtures are whole")

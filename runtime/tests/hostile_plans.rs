@@ -4,6 +4,9 @@
 //! checksum. Whoever writes a plan on purpose gives it a good checksum, so the other tests do the same and then run
 //! whatever still parses: bounds, overlaps and parameters are all that is left to stop it.
 
+mod fixtures;
+
+use fixtures::{Aligned, FIXTURES};
 use kinglet::format::{
     CRC, CRC_START, Coding, ConvI8, FullyConnectedI8, Header, IoRecord, OpCode, Span, StepHeader,
 };
@@ -11,62 +14,8 @@ use kinglet::{DynSession, Plan, PlanError};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
-const FIXTURES: [(&str, &[u8]); 15] = [
-    ("int8", include_bytes!("fixtures/int8.kinglet")),
-    ("int8 octet", include_bytes!("fixtures/int8_octet.kinglet")),
-    (
-        "int8 patches",
-        include_bytes!("fixtures/int8_patches.kinglet"),
-    ),
-    ("int8 split", include_bytes!("fixtures/int8_split.kinglet")),
-    ("int8 quad", include_bytes!("fixtures/int8_quad.kinglet")),
-    (
-        "int8 helium",
-        include_bytes!("fixtures/int8_helium.kinglet"),
-    ),
-    ("float", include_bytes!("fixtures/float.kinglet")),
-    (
-        "float panel",
-        include_bytes!("fixtures/float_panel.kinglet"),
-    ),
-    ("general", include_bytes!("fixtures/general.kinglet")),
-    ("coded", include_bytes!("fixtures/coded.kinglet")),
-    (
-        "coded split",
-        include_bytes!("fixtures/coded_split.kinglet"),
-    ),
-    (
-        "coded helium",
-        include_bytes!("fixtures/coded_helium.kinglet"),
-    ),
-    ("codebook", include_bytes!("fixtures/codebook.kinglet")),
-    ("wide", include_bytes!("fixtures/wide.kinglet")),
-    ("sparse", include_bytes!("fixtures/sparse.kinglet")),
-];
-
 /// Larger arenas are checked, but not run: that would test the allocator.
 const MOST_ARENA: usize = 64 << 20;
-
-/// Bytes at a multiple of 16.
-struct Aligned {
-    words: Vec<u128>,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0u128; bytes.len().div_ceil(16)];
-        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        Aligned {
-            words,
-            len: bytes.len(),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..self.len]
-    }
-}
 
 /// Vigna's SplitMix64.
 struct Random(u64);
@@ -208,9 +157,9 @@ fn every_single_flipped_bit_is_noticed() {
         let bits = (0..records).chain((records..file.len() * 8).step_by(7));
         let mut damaged = Aligned::new(file);
         for bit in bits {
-            damaged.words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            damaged.bytes_mut()[bit / 8] ^= 1 << (bit % 8);
             assert!(Plan::parse(damaged.bytes()).is_err(), "{name}: bit {bit}");
-            damaged.words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+            damaged.bytes_mut()[bit / 8] ^= 1 << (bit % 8);
         }
     }
 }
