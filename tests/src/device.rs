@@ -2,9 +2,20 @@
 
 use crate::random::Random;
 use crate::random_network::{outputs, sample};
-use kinglet_export::compile::Compiled;
+use kinglet_export::compile::{Compiled, Target};
 use kinglet_export::emulate::{Board, Emulation, Mode, Request, emulate};
 use kinglet_export::graph::Graph;
+
+/// What plans are compiled for, besides this machine.
+pub const TARGETS: [Target; 7] = [
+    Target::CortexM0,
+    Target::CortexM3,
+    Target::CortexM4f,
+    Target::CortexM7,
+    Target::CortexM33,
+    Target::CortexM55,
+    Target::Riscv32imc,
+];
 
 /// Runs two samples of `graph`'s inputs on the board; the outputs must be those of `expected` on this machine. `loaded` as in
 /// [`Request`].

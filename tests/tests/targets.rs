@@ -4,6 +4,7 @@
 use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{CompileOptions, Compiled, Kernels, Target, Tiling, compile};
 use kinglet_export::graph::Graph;
+use kinglet_tests::device::TARGETS;
 use kinglet_tests::networks::{classifier, everything};
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::{network, outputs, sample};
@@ -11,16 +12,6 @@ use kinglet_tests::wide_network::wide_network;
 
 const NETWORKS: u64 = 600;
 const WIDE_NETWORKS: u64 = 150;
-
-const TARGETS: [Target; 7] = [
-    Target::CortexM0,
-    Target::CortexM3,
-    Target::CortexM4f,
-    Target::CortexM7,
-    Target::CortexM33,
-    Target::CortexM55,
-    Target::Riscv32imc,
-];
 
 fn compiled(graph: &Graph, target: Target) -> Compiled {
     let options = CompileOptions {

@@ -1,6 +1,7 @@
 //! Every plan of a graph: all targets and packings, plain and fast kernels, bands, coded and sparse weights.
 
 use super::{Case, Difference};
+use crate::device::TARGETS;
 use crate::random::Random;
 use kinglet_export::compile::sparse::Sparse;
 use kinglet_export::compile::{
@@ -178,15 +179,7 @@ fn ways() -> Vec<(String, CompileOptions)> {
             ..host
         },
     );
-    for target in [
-        Target::CortexM0,
-        Target::CortexM3,
-        Target::CortexM4f,
-        Target::CortexM7,
-        Target::CortexM33,
-        Target::CortexM55,
-        Target::Riscv32imc,
-    ] {
+    for target in TARGETS {
         let options = CompileOptions { target, ..host };
         add(&format!("{target:?}"), options);
     }
