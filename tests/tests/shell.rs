@@ -1,6 +1,7 @@
 //! What packagers and shells need: completions and man pages of every subcommand.
 
 use kinglet_tests::command::kinglet;
+use std::process::{Command, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
@@ -44,4 +45,18 @@ fn every_subcommand_has_a_man_page() {
         );
     }
     assert!(!pages.join("kinglet-man.1").exists());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = Command::new(PROGRAM)
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(done.stderr.is_empty(), "{done:?}");
 }
