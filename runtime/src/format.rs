@@ -983,12 +983,12 @@ op_codes! {
     /// [`SoftmaxI8Tflite`].
     SoftmaxI8Tflite = 118, "softmax int8, TFLite rounding";
     /// [`Affine`]: f32 to int8, ties away from zero.
-    QuantizeTflite = 119, "quantize, TFLite rounding";
+    QuantizeTflite = 59, "quantize, TFLite rounding";
 }
 
 /// The operators in TensorFlow Lite's rounding.
-pub const TFLITE_OPS: u128 =
-    (1 << (OpCode::QuantizeTflite as u16 + 1)) - (1 << OpCode::ConvI8Tflite as u16);
+pub const TFLITE_OPS: u128 = OpCode::QuantizeTflite.bit()
+    | ((1 << (OpCode::SoftmaxI8Tflite as u16 + 1)) - (1 << OpCode::ConvI8Tflite as u16));
 
 impl OpCode {
     /// The operator as a set of one.

@@ -47,6 +47,11 @@ impl<W: Copy + Into<i32>> Arithmetic for Tflite<'_, W> {
     }
 
     #[inline(always)]
+    fn dot(&self, sum: i32, x: &[i8], w: &[W]) -> i32 {
+        dot(sum, x, w)
+    }
+
+    #[inline(always)]
     fn padding(&self, sum: i32, w: W) -> i32 {
         sum.wrapping_add(self.input_zero_point.wrapping_mul(w.into()))
     }
@@ -56,6 +61,21 @@ impl<W: Copy + Into<i32>> Arithmetic for Tflite<'_, W> {
         let scale = Rescale::from(self.scales.get(channel)?);
         Some(self.output.saturate(scale.apply(sum)))
     }
+}
+
+/// `sum` and the products of `x` and `w`, eight at a time: there is no faster kernel in this rounding, so that plain loops count.
+#[inline(always)]
+fn dot<W: Copy + Into<i32>>(sum: i32, x: &[i8], w: &[W]) -> i32 {
+    let product = |sum: i32, x: i8, w: W| sum.wrapping_add(i32::from(x).wrapping_mul(w.into()));
+    let (xs, x_rest) = x.as_chunks::<8>();
+    let (ws, w_rest) = w.as_chunks::<8>();
+    let sum = xs.iter().zip(ws).fold(sum, |sum, (x, w)| {
+        let (&[a, b, c, d, e, f, g, h], &[p, q, r, s, t, u, v, z]) = (x, w);
+        let sum = product(product(product(product(sum, a, p), b, q), c, r), d, s);
+        product(product(product(product(sum, e, t), f, u), g, v), h, z)
+    });
+    let rest = x_rest.iter().zip(w_rest);
+    rest.fold(sum, |sum, (x, w)| product(sum, *x, *w))
 }
 
 /// A fully connected layer, whose results are rounded once, from double precision.
@@ -90,6 +110,11 @@ impl<W: Copy + Into<i32>> Arithmetic for TfliteDense<'_, W> {
     #[inline(always)]
     fn product(&self, sum: i32, x: i8, w: W) -> i32 {
         sum.wrapping_add(i32::from(x).wrapping_mul(w.into()))
+    }
+
+    #[inline(always)]
+    fn dot(&self, sum: i32, x: &[i8], w: &[W]) -> i32 {
+        dot(sum, x, w)
     }
 
     /// There is no padding.
