@@ -443,7 +443,7 @@ record! {
 record! {
     /// A real multiplier in fixed point, `multiplier / 2³¹ · 2^shift`: see [`crate::requantize::tflite`].
     Rescale {
-        /// 0, or from 2³⁰ to 2³¹ − 1.
+        /// Not negative.
         multiplier: I32,
         /// [`crate::requantize::tflite::LEAST_SHIFT`] to [`crate::requantize::tflite::MOST_SHIFT`].
         shift: I32,
