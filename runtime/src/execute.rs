@@ -3,6 +3,7 @@
 mod coded;
 mod general;
 mod octet;
+mod tflite;
 
 use crate::arena::{copy, io_and_scratch, part, part_mut, parts};
 use crate::format::{self, OpCode, Operand, Span, Window};
@@ -192,6 +193,9 @@ pub(crate) fn execute<const OPS: u128>(
         O::Copy if linked(O::Copy) => copy(arena, step.input, step.output),
         O::Coded if linked(O::Coded) => coded::entropy_coded::<OPS>(step, data, arena),
         O::Codebook if linked(O::Codebook) => coded::codebook::<OPS>(step, data, arena),
+        _ if OPS & format::TFLITE_OPS & step.code.bit() != 0 => {
+            tflite::execute::<OPS>(step, data, arena)
+        }
         _ if OPS & general::OPERATORS != 0 => general::execute::<OPS>(step, data, arena),
         _ => None,
     }

@@ -441,6 +441,71 @@ record! {
 }
 
 record! {
+    /// A real multiplier in fixed point, `multiplier / 2³¹ · 2^shift`: see [`crate::requantize::tflite`].
+    Rescale {
+        /// Not negative.
+        multiplier: I32,
+        /// [`crate::requantize::tflite::LEAST_SHIFT`] to [`crate::requantize::tflite::MOST_SHIFT`].
+        shift: I32,
+    }
+}
+
+record! {
+    /// Int8 addition or subtraction in TensorFlow Lite's rounding: both operands, less their zero points and times 2²⁰, are
+    /// rescaled and summed, and the sum is rescaled.
+    AddI8Tflite {
+        /// Second operand.
+        b: Operand,
+        /// Zero point of the second operand; that of the first is `int8.input_zero_point`.
+        b_zero_point: I32,
+        /// 1 or −1: what the two rescaled operands count.
+        signs: [I32; 2],
+        /// Of the first and of the second operand.
+        scales: [Rescale; 2],
+        /// Of the sum.
+        rescale: Rescale,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// As [`MulI8`], in TensorFlow Lite's rounding.
+    MulI8Tflite {
+        /// Second operand.
+        b: Operand,
+        /// Zero point of the second operand; that of the first is `int8.input_zero_point`.
+        b_zero_point: I32,
+        /// `s_a·s_b/s_y`.
+        rescale: Rescale,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// Mean in TensorFlow Lite's rounding: the rescaled sum of all elements under the window, less their zero points.
+    MeanI8Tflite {
+        /// Geometry; channels are equal on both sides.
+        window: Window,
+        /// `s_x/s_y`, divided by the number of elements.
+        rescale: Rescale,
+        /// Zero points and bounds.
+        int8: Int8,
+    }
+}
+
+record! {
+    /// Int8 softmax over rows in TensorFlow Lite's rounding, to zero point −128 and scale 1/256.
+    SoftmaxI8Tflite {
+        /// Elements of a row.
+        row: U32,
+        /// `i32[256]`, none of them negative: `e^(−i·input scale)`, times 2³¹.
+        table: Span,
+    }
+}
+
+record! {
     /// Float softmax over rows.
     SoftmaxF32 {
         /// Elements of a row.
@@ -895,7 +960,35 @@ op_codes! {
     ConvF32Panel = 106, "conv2d f32, panels";
     /// As `FullyConnectedF32`, weights and biases in panels.
     FullyConnectedF32Panel = 107, "fully connected f32, panels";
+    /// [`ConvI8`] in TensorFlow Lite's rounding: its multipliers are [`Rescale`] records, and it has no scratch.
+    ConvI8Tflite = 108, "conv2d int8, TFLite rounding";
+    /// As `DepthwiseI8`, multipliers as for `ConvI8Tflite`.
+    DepthwiseI8Tflite = 109, "depthwise int8, TFLite rounding";
+    /// [`FullyConnectedI8`] in TensorFlow Lite's rounding: its multipliers are `f64[out]`, and it has no scratch.
+    FullyConnectedI8Tflite = 110, "fully connected int8, TFLite rounding";
+    /// As `ConvI8Tflite` with `i16` weights.
+    ConvI8W16Tflite = 111, "conv2d int8, weights int16, TFLite rounding";
+    /// As `DepthwiseI8Tflite` with `i16` weights.
+    DepthwiseI8W16Tflite = 112, "depthwise int8, weights int16, TFLite rounding";
+    /// As `FullyConnectedI8Tflite` with `i16` weights.
+    FullyConnectedI8W16Tflite = 113, "fully connected int8, weights int16, TFLite rounding";
+    /// [`AddI8Tflite`].
+    AddI8Tflite = 114, "add int8, TFLite rounding";
+    /// [`MulI8Tflite`].
+    MulI8Tflite = 115, "mul int8, TFLite rounding";
+    /// [`Pool`] of one scale and zero point: the integer mean, ties away from zero.
+    AveragePoolI8Tflite = 116, "average pool int8, TFLite rounding";
+    /// [`MeanI8Tflite`].
+    MeanI8Tflite = 117, "mean int8, TFLite rounding";
+    /// [`SoftmaxI8Tflite`].
+    SoftmaxI8Tflite = 118, "softmax int8, TFLite rounding";
+    /// [`Affine`]: f32 to int8, ties away from zero.
+    QuantizeTflite = 59, "quantize, TFLite rounding";
 }
+
+/// The operators in TensorFlow Lite's rounding.
+pub const TFLITE_OPS: u128 = OpCode::QuantizeTflite.bit()
+    | ((1 << (OpCode::SoftmaxI8Tflite as u16 + 1)) - (1 << OpCode::ConvI8Tflite as u16));
 
 impl OpCode {
     /// The operator as a set of one.

@@ -5,6 +5,7 @@ mod general;
 mod octet;
 mod panel;
 mod sparse;
+mod tflite;
 
 use crate::error::StepError;
 use crate::format::{self, OpCode, Operand, Span, Window};
@@ -80,7 +81,11 @@ impl<'p> Step<'p> {
             | O::DepthwiseI8Planes
             | O::DepthwiseI8Small
             | O::ConvI8W16
-            | O::DepthwiseI8W16 => {
+            | O::DepthwiseI8W16
+            | O::ConvI8Tflite
+            | O::DepthwiseI8Tflite
+            | O::ConvI8W16Tflite
+            | O::DepthwiseI8W16Tflite => {
                 let p = self.parameters::<format::ConvI8>();
                 p.map(|p| {
                     let weights = weights(p.weights, self.weight_size().into());
@@ -127,7 +132,10 @@ impl<'p> Step<'p> {
                 let p = self.parameters::<format::FullyConnectedF32>();
                 p.map(|p| macs_of(&p.shape))
             }
-            O::FullyConnectedI8 | O::FullyConnectedI8W16 => {
+            O::FullyConnectedI8
+            | O::FullyConnectedI8W16
+            | O::FullyConnectedI8Tflite
+            | O::FullyConnectedI8W16Tflite => {
                 let p = self.parameters::<format::FullyConnectedI8>();
                 p.map(|p| {
                     let weights = weights(p.weights, self.weight_size().into());
@@ -319,6 +327,8 @@ impl<'p> Step<'p> {
             self.sparse_dense(limits, self.record::<format::FullyConnectedI8>()?)
         } else if self.is::<OPS>(&[O::Coded, O::Codebook]) {
             self.coded_layer::<OPS>(limits)
+        } else if OPS & format::TFLITE_OPS & self.code.bit() != 0 {
+            self.tflite::<OPS>(limits)
         } else {
             self.general::<OPS>(limits)
         }
@@ -461,7 +471,12 @@ impl<'p> Step<'p> {
     /// Bytes of one weight of an int8 layer.
     fn weight_size(&self) -> u32 {
         match self.code {
-            OpCode::ConvI8W16 | OpCode::DepthwiseI8W16 | OpCode::FullyConnectedI8W16 => 2,
+            OpCode::ConvI8W16
+            | OpCode::DepthwiseI8W16
+            | OpCode::FullyConnectedI8W16
+            | OpCode::ConvI8W16Tflite
+            | OpCode::DepthwiseI8W16Tflite
+            | OpCode::FullyConnectedI8W16Tflite => 2,
             _ => 1,
         }
     }
@@ -486,6 +501,8 @@ impl<'p> Step<'p> {
                 | OpCode::DepthwiseI8Helium
                 | OpCode::DepthwiseI8Octet
                 | OpCode::DepthwiseI8W16
+                | OpCode::DepthwiseI8Tflite
+                | OpCode::DepthwiseI8W16Tflite
                 | OpCode::DepthwiseF32
         );
         let whole = |c: u32| c.checked_rem(groups) == Some(0);

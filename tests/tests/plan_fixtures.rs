@@ -2,7 +2,9 @@
 
 use kinglet::{OpCode, Plan};
 use kinglet_export::compile::sparse::Sparse;
-use kinglet_export::compile::{CompileOptions, Kernels, StoredWeights, Target, Tiling, compile};
+use kinglet_export::compile::{
+    CompileOptions, Kernels, Rounding, StoredWeights, Target, Tiling, compile,
+};
 use kinglet_export::compress::formats::WeightFormat;
 use kinglet_export::graph::{Data, Graph};
 use kinglet_export::host::AlignedBytes;
@@ -19,7 +21,7 @@ const UPDATE: &str = "KINGLET_UPDATE_FIXTURES";
 type Fixture = (&'static str, fn() -> Graph, Target, StoredWeights);
 
 /// One plan for each form of weights.
-const FIXTURES: [Fixture; 15] = [
+const FIXTURES: [Fixture; 16] = [
     (
         "int8.kinglet",
         || everything(true),
@@ -110,10 +112,18 @@ const FIXTURES: [Fixture; 15] = [
         Target::CortexM4f,
         StoredWeights::Plain,
     ),
+    (
+        TFLITE,
+        || everything(true),
+        Target::Host,
+        StoredWeights::Plain,
+    ),
 ];
 
 /// The one with sparse weights.
 const SPARSE: &str = "sparse.kinglet";
+/// The one in TensorFlow Lite's rounding.
+const TFLITE: &str = "tflite.kinglet";
 
 /// Packed for the target, with nothing left out.
 fn options(&(name, _, target, weights): &Fixture) -> CompileOptions {
@@ -127,6 +137,10 @@ fn options(&(name, _, target, weights): &Fixture) -> CompileOptions {
         target,
         keep_dead_channels: true,
         weights,
+        rounding: match name == TFLITE {
+            true => Rounding::Tflite,
+            false => Rounding::Kinglet,
+        },
         sparse: match name == SPARSE {
             true => Sparse::Always,
             false => Sparse::Never,
@@ -199,6 +213,9 @@ fn the_fixtures_use_nearly_every_operator() {
         OpCode::ConvI8W16,
         OpCode::DepthwiseI8W16,
         OpCode::FullyConnectedI8W16,
+        OpCode::ConvI8W16Tflite,
+        OpCode::DepthwiseI8W16Tflite,
+        OpCode::FullyConnectedI8W16Tflite,
         OpCode::Copy,
         OpCode::DepthwiseI8Planes,
     ];

@@ -2,7 +2,8 @@
 //!
 //! `tests/tflite_models.py` makes the models with TensorFlow and records the outputs of its reference kernels.
 
-use kinglet_export::compile::CompileOptions;
+use kinglet_export::compile::{CompileOptions, Rounding, Target};
+use kinglet_export::emulate::{Mode, Request, board, emulate};
 use kinglet_export::files::read_archive;
 use kinglet_export::graph::Data;
 use kinglet_export::model::Model;
@@ -22,13 +23,29 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn open(name: &str) -> Model {
-    let options = CompileOptions::default();
-    Model::open(&file(name), &LoadOptions::default(), &options).unwrap_or_else(|e| panic!("{e}"))
+    open_with(name, &CompileOptions::default())
+}
+
+fn open_with(name: &str, options: &CompileOptions) -> Model {
+    Model::open(&file(name), &LoadOptions::default(), options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// In TensorFlow Lite's rounding.
+fn rounded(target: Target) -> CompileOptions {
+    CompileOptions {
+        target,
+        rounding: Rounding::Tflite,
+        ..CompileOptions::default()
+    }
 }
 
 /// Our outputs and the reference kernels', sample by sample.
 fn outputs(name: &str) -> Vec<(Vec<f64>, Vec<f64>)> {
-    let model = open(&format!("{name}.tflite"));
+    outputs_with(name, &CompileOptions::default())
+}
+
+fn outputs_with(name: &str, options: &CompileOptions) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let model = open_with(&format!("{name}.tflite"), options);
     assert!(model.warnings.is_empty(), "{:?}", model.warnings);
     let arrays = read_archive(file(&format!("{name}.npz"))).unwrap();
     let array = |wanted| &arrays.iter().find(|(name, _)| name == wanted).unwrap().1;
@@ -111,6 +128,128 @@ fn int8_is_within_two_steps_of_the_reference_kernels() {
     for (ours, theirs) in outputs("convolutional_int8") {
         assert_eq!(class(&ours), class(&theirs));
     }
+}
+
+#[test]
+fn in_tensorflow_lites_rounding_every_byte_is_the_reference_kernels() {
+    for name in ["convolutional_int8", "activations_int8"] {
+        for target in [Target::Host, Target::CortexM4f, Target::CortexM0] {
+            for (ours, theirs) in outputs_with(name, &rounded(target)) {
+                assert_eq!(ours, theirs, "{name}");
+            }
+        }
+    }
+}
+
+/// Networks with other weights, scales and zero points, and the result of each operator in its turn, which `tests/tflite_random.py` made
+/// up; the last two are uint8. Their outputs are those of the reference kernels.
+#[test]
+fn random_layers_are_the_reference_kernels_in_every_byte() {
+    let arrays = read_archive(file("random.npz")).unwrap();
+    let array = |name: String| &arrays.iter().find(|(n, _)| *n == name).unwrap().1;
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (mut seen, mut others) = (0, 0);
+    for k in 0..arrays.len() / 3 {
+        let bytes = |name: &str| match &array(format!("{name}_{k}")).data {
+            Data::I8(v) => v.iter().map(|&b| b as u8).collect::<Vec<u8>>(),
+            Data::U8(v) => v.clone(),
+            other => panic!("{:?}", other.dtype()),
+        };
+        let path = folder.0.path().join(format!("{k}.tflite"));
+        fs::write(&path, bytes("model")).unwrap();
+        let samples = array(format!("inputs_{k}")).shape[0];
+        let inputs = bytes("inputs");
+        let rows: Vec<Vec<u8>> = inputs
+            .chunks(inputs.len() / samples)
+            .map(<[u8]>::to_vec)
+            .collect();
+        let run = |options: &CompileOptions| {
+            let model = Model::open(&path, &LoadOptions::default(), options);
+            run_on_host(&model.unwrap_or_else(|e| panic!("{e}")), &rows).concat()
+        };
+        let want = bytes("outputs");
+        assert!(run(&rounded(Target::Host)) == want, "model {k}");
+        let contract = run(&CompileOptions::default());
+        let off = |(a, b): (&u8, &u8)| a.wrapping_sub(*b).min(b.wrapping_sub(*a));
+        let most = contract.iter().zip(&want).map(off).max();
+        assert!(most <= Some(10), "model {k}: {most:?}");
+        others += contract.iter().zip(&want).filter(|(a, b)| a != b).count();
+        seen += want.len();
+    }
+    println!("{seen} bytes; our contract has {others} others");
+    assert!(
+        seen > 20_000 && others > seen / 50 && others < seen / 5,
+        "{seen} {others}"
+    );
+}
+
+/// The last two of `random.npz`, which are uint8 throughout.
+#[test]
+fn unsigned_files_run_in_int8_and_keep_their_type_outside() {
+    let arrays = read_archive(file("random.npz")).unwrap();
+    let array = |name: String| &arrays.iter().find(|(n, _)| *n == name).unwrap().1;
+    let folder = Folder(tempfile::tempdir().unwrap());
+    for k in [28, 29] {
+        let Data::U8(bytes) = &array(format!("model_{k}")).data else {
+            panic!("a file's bytes");
+        };
+        fs::write(folder.0.path().join("m.tflite"), bytes).unwrap();
+        let inputs = array(format!("inputs_{k}"));
+        assert!(matches!(inputs.data, Data::U8(_)));
+        kinglet_export::files::write_tensor(folder.0.path().join("x.npy"), inputs).unwrap();
+        let run = "run @m.tflite --input @x.npy --output @y.npy --rounding tflite";
+        let done = folder.kinglet(run);
+        assert!(done.succeeded, "{done:?}");
+        let y = kinglet_export::files::read_tensor(folder.0.path().join("y.npy")).unwrap();
+        assert_eq!(y.data, array(format!("outputs_{k}")).data, "model {k}");
+        let options = rounded(Target::Host);
+        let path = folder.0.path().join("m.tflite");
+        let model = Model::open(&path, &LoadOptions::default(), &options).unwrap();
+        assert!(model.warnings.is_empty(), "{:?}", model.warnings);
+    }
+}
+
+#[test]
+fn a_board_gives_the_bytes_of_the_reference_kernels() {
+    for (name, loaded) in [("convolutional_int8", false), ("activations_int8", true)] {
+        let board = board("mps2-an386").unwrap();
+        let model = open_with(&format!("{name}.tflite"), &rounded(board.plan_target));
+        let arrays = read_archive(file(&format!("{name}.npz"))).unwrap();
+        let bytes = |wanted| -> Vec<Vec<u8>> {
+            let tensor = &arrays.iter().find(|(name, _)| name == wanted).unwrap().1;
+            let bytes: Vec<u8> = reals(&tensor.data).iter().map(|&y| y as i8 as u8).collect();
+            let rows = bytes.chunks(bytes.len() / tensor.shape[0]);
+            rows.map(<[u8]>::to_vec).collect()
+        };
+        let request = Request {
+            board,
+            plan: &model.plan,
+            samples: &bytes("inputs"),
+            mode: Mode::Run,
+            loaded,
+        };
+        let device = emulate(&request, &|_| {}).unwrap_or_else(|error| panic!("{error}"));
+        println!("{name}: {:?} instructions", device.instructions);
+        assert_eq!(device.outputs, bytes("outputs"), "{name}");
+    }
+}
+
+#[test]
+fn options_that_need_other_kernels_are_refused_in_this_rounding() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let model = file("convolutional_int8.tflite");
+    let compile = format!(
+        "compile {} -o @m.kinglet --rounding tflite",
+        model.display()
+    );
+    assert!(folder.kinglet(&compile).succeeded);
+    for option in ["--weights auto", "--weights coded", "--sparse always"] {
+        let done = folder.kinglet(&format!("{compile} {option}"));
+        let name = option.split(' ').next().unwrap();
+        done.failed_naming(&["plain weights", name, "--rounding kinglet"]);
+    }
+    let done = folder.kinglet("run @m.kinglet --rounding tflite --input @x.npy --output @y.npy");
+    done.failed_naming(&["m.kinglet", "is a plan", "--rounding tflite"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What several commands share: the model argument, progress and printing.
 
-use crate::compile::{CompileOptions, Target};
+use crate::compile::{CompileOptions, Rounding, Target};
 use crate::data::{self, Dataset, Scaling};
 use crate::diagnose::{self, IntoDiagnostic, print_warning};
 use crate::graph::Graph;
@@ -29,6 +29,9 @@ pub(super) struct ModelArgs {
     /// An input that holds an output's value from one run to the next, as INPUT=OUTPUT; it begins with zeroes.
     #[arg(long, value_name = "INPUT=OUTPUT", value_parser = parse_state)]
     pub(super) state: Vec<(String, String)>,
+    /// How int8 results are rounded.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) rounding: Rounding,
 }
 
 impl ModelArgs {
@@ -44,9 +47,15 @@ impl ModelArgs {
     pub(super) fn open(&self, target: Target) -> miette::Result<Model> {
         let options = CompileOptions {
             target,
+            rounding: self.rounding,
             ..CompileOptions::default()
         };
         let model = Model::open(&self.model, &self.load_options(), &options).into_diagnostic()?;
+        ensure!(
+            self.rounding == Rounding::Kinglet || model.graph.is_some(),
+            "{} is a plan, which has its rounding: compile the model with --rounding tflite",
+            self.model.display()
+        );
         print_warnings(&model.warnings);
         doubt_weights(model.graph.as_ref());
         Ok(model)

@@ -3,7 +3,7 @@
 use super::common::{self, grouped};
 use super::profile::{NodeCosts, profile};
 use super::report::{DataArgs, evaluate, host_plan};
-use crate::compile::{CompileOptions, StoredWeights, Target, Tiling};
+use crate::compile::{CompileOptions, Rounding, StoredWeights, Target, Tiling};
 use crate::diagnose::IntoDiagnostic;
 use crate::emulate::{self, Board, Emulation, Mode, Request};
 use crate::evaluate::{Evaluation, Labelled};
@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// How int8 layers' weights are stored.
     #[arg(long, value_enum, default_value_t)]
     weights: StoredWeights,
+    /// How int8 results are rounded.
+    #[arg(long, value_enum, default_value_t)]
+    rounding: Rounding,
     #[command(flatten)]
     data: DataArgs,
     /// Write a self-contained HTML page.
@@ -75,7 +78,12 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     let data = args.data.read(&sides[0].model)?;
     if let Some(data) = &data {
         for side in &mut sides {
-            let plan = host_plan(&side.path, &LoadOptions::default(), &side.model)?;
+            let options = CompileOptions {
+                rounding: args.rounding,
+                ..CompileOptions::default()
+            };
+            let load = LoadOptions::default();
+            let plan = host_plan(&side.path, &load, &side.model, &options)?;
             side.said = Some(evaluate(&side.model, &plan, data)?);
         }
     }
@@ -105,6 +113,7 @@ fn open(args: &Args, path: &Path, board: Option<&'static Board>) -> miette::Resu
         target: board.map_or(args.target, |board| board.plan_target),
         tiling: args.tile,
         weights: args.weights,
+        rounding: args.rounding,
         ..CompileOptions::default()
     };
     let model = Model::open(path, &LoadOptions::default(), &options).into_diagnostic()?;

@@ -23,6 +23,7 @@ use std::path::PathBuf;
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f --tile smallest
   kinglet compile model.onnx -o model.kinglet --target cortex-m0 --arena-limit 12000
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f --weights auto
+  kinglet compile model.tflite -o model.kinglet --target cortex-m4f --rounding tflite  # TensorFlow Lite's bytes
   kinglet compile model.onnx -o model.kinglet --target cortex-m4f --certify          # model.certificate.json")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -84,6 +85,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         keep_dead_channels: args.keep_dead_channels,
         tiling: args.tile,
         arena_limit: args.arena_limit,
+        rounding: args.model.rounding,
         weights: args.weights,
         sparse: args.sparse,
         decoding_share: args.decoding.map(|percent| percent / 100.0),

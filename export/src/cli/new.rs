@@ -1,6 +1,7 @@
 //! `kinglet new`.
 
 use super::common::{self, ModelArgs};
+use crate::compile::Rounding;
 use crate::diagnose::IntoDiagnostic;
 use crate::{flash, project};
 use serde_json::json;
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Shape of an input whose dimensions the file leaves open, or size of a symbolic dimension.
     #[arg(long, value_name = "NAME=1x3x32x32", value_parser = common::parse_shape)]
     shape: Vec<(String, Vec<usize>)>,
+    /// How int8 results are rounded.
+    #[arg(long, value_enum, default_value_t)]
+    rounding: Rounding,
     /// Where Kinglet's crates come from: a folder with its sources or the URL of a git repository. By default those that this
     /// command was built from.
     #[arg(long, value_name = "PATH|URL")]
@@ -39,6 +43,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         model: args.model,
         shape: args.shape,
         state: Vec::new(),
+        rounding: args.rounding,
     }
     .open(board.plan_target)?;
     let files = project::create(&args.folder, board, &model.plan, args.kinglet.as_deref())

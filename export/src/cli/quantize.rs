@@ -1,7 +1,7 @@
 //! `kinglet quantize`.
 
 use super::common::{self, ModelArgs, grouped};
-use crate::compile::{CompileOptions, compile};
+use crate::compile::{CompileOptions, Rounding, compile};
 use crate::compress::formats::WeightFormat;
 use crate::diagnose::{IntoDiagnostic, calibration, print_warning};
 use crate::graph::{Data, Graph};
@@ -52,6 +52,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
+    ensure!(
+        args.model.rounding == Rounding::Kinglet,
+        "--rounding is for commands that compile: a quantised model has none yet"
+    );
     let (graph, warnings) =
         load_graph(&args.model.model, &args.model.load_options()).into_diagnostic()?;
     common::print_warnings(&warnings);

@@ -129,6 +129,7 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
         target: board.map_or(args.target, |board| board.plan_target),
         tiling: args.tile,
         weights: args.weights,
+        rounding: args.model.rounding,
         ..CompileOptions::default()
     };
     let model =
@@ -155,7 +156,12 @@ fn answers(args: &Args, model: &Model) -> miette::Result<Option<Answers>> {
     };
     let progress = common::spinner();
     progress.set_message(format!("{} samples", data.labels.len()));
-    let plan = host_plan(&args.model.model, &args.model.load_options(), model)?;
+    let options = CompileOptions {
+        rounding: args.model.rounding,
+        ..CompileOptions::default()
+    };
+    let path = &args.model.model;
+    let plan = host_plan(path, &args.model.load_options(), model, &options)?;
     let ours = evaluate(model, &plan, &data)?;
     let float = match &args.float {
         Some(path) => {
@@ -170,11 +176,17 @@ fn answers(args: &Args, model: &Model) -> miette::Result<Option<Answers>> {
 }
 
 /// The same model for this machine; a plan is what it is.
-pub(super) fn host_plan(path: &Path, load: &LoadOptions, model: &Model) -> miette::Result<Vec<u8>> {
+/// A plan of the model for this machine.
+pub(super) fn host_plan(
+    path: &Path,
+    load: &LoadOptions,
+    model: &Model,
+    options: &CompileOptions,
+) -> miette::Result<Vec<u8>> {
     if model.graph.is_none() {
         return Ok(model.plan.clone());
     }
-    let host = Model::open(path, load, &CompileOptions::default());
+    let host = Model::open(path, load, options);
     Ok(host.into_diagnostic()?.plan)
 }
 

@@ -7,10 +7,12 @@ use super::layout::transpose_data;
 use super::packing::{self, Packed, Weights};
 use super::residual::{self, Residuals};
 use super::storage::Needs;
+use super::tflite::{self, Fixed, Scales};
 use super::tiling::Bands;
 use super::weights::{fold_zero_point, multipliers};
-use super::{CompileOptions, Kernels, StoredWeights, Target};
+use super::{CompileOptions, Kernels, Rounding, StoredWeights, Target};
 use crate::graph::{Clamp, DType, Data, Node, Op};
+use crate::passes::op_name;
 use kinglet::format::{self, OpCode};
 use kinglet::kernels::Geometry;
 use kinglet::kernels::octet::{self, Runs};
@@ -18,6 +20,7 @@ use kinglet::kernels::planes;
 use kinglet::kernels::scratch::{self, Form};
 use kinglet::requantize::Output;
 use std::collections::HashMap;
+use zerocopy::little_endian::F64;
 
 /// An int8 layer.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub(super) struct Layer {
     pub(super) code: OpCode,
     pub(super) int8: format::Int8,
     pub(super) constants: Packed,
+    /// Multipliers in TensorFlow Lite's rounding, in the place of those among the constants.
+    pub(super) scales: Option<Scales>,
     pub(super) needs: Needs,
     /// Of a convolution.
     pub(super) geometry: Option<Geometry>,
@@ -39,6 +44,8 @@ pub(super) struct Layer {
 pub(super) struct Layers {
     pub(super) layers: HashMap<usize, Layer>,
     pub(super) residuals: Residuals,
+    /// How results are rounded.
+    pub(super) rounding: Rounding,
     /// Whether float layers are packed in panels.
     pub(super) panels: bool,
 }
@@ -53,7 +60,8 @@ impl Layers {
 /// Whether node `t` has a kernel that adds a residual to its results.
 pub(super) fn can_add(facts: Facts<'_>, t: usize, options: &CompileOptions) -> bool {
     let node = &facts.graph.nodes[t];
-    matches!(node.op, Op::Conv2d { groups: 1, .. })
+    options.rounding == Rounding::Kinglet
+        && matches!(node.op, Op::Conv2d { groups: 1, .. })
         && match options.target.patches() {
             true => fits(facts, node),
             false => octets(options) && narrow(facts, node),
@@ -84,6 +92,7 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
             node,
             target,
             kernels: options.kernels,
+            rounding: options.rounding,
             octets: octets(options),
         };
         let layer = match &node.op {
@@ -93,7 +102,15 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
                 clamp,
             } => {
                 let geometry = Geometry::new(&facts.window(node, window)?);
+                if options.rounding == Rounding::Tflite {
+                    let layer = chooser.tflite(*groups, *clamp, geometry)?;
+                    layers.insert(t, layer);
+                    continue;
+                }
                 chooser.conv(geometry, *groups, *clamp, residuals.contains_key(&t))?
+            }
+            Op::FullyConnected { clamp } if options.rounding == Rounding::Tflite => {
+                chooser.tflite(1, *clamp, None)?
             }
             Op::FullyConnected { clamp } => chooser.fully_connected(*clamp)?,
             _ => continue,
@@ -103,6 +120,7 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
     Ok(Layers {
         layers,
         residuals,
+        rounding: options.rounding,
         panels: vectors(options),
     })
 }
@@ -130,6 +148,7 @@ pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Pa
         node,
         target: Target::Host,
         kernels: Kernels::Plain,
+        rounding: Rounding::Kinglet,
         octets: false,
     };
     let shape = &facts.value(node.inputs[1]).shape;
@@ -142,7 +161,11 @@ pub(super) fn plain_constants(facts: Facts<'_>, node: &Node) -> Result<Option<Pa
 }
 
 /// Least and greatest value of each output channel's accumulator over all inputs; `None` for nodes that are no int8 layers.
-pub(super) fn accumulators(facts: Facts<'_>, node: &Node) -> Result<Option<Vec<[i32; 2]>>> {
+pub(super) fn accumulators(
+    facts: Facts<'_>,
+    node: &Node,
+    rounding: Rounding,
+) -> Result<Option<Vec<[i32; 2]>>> {
     let clamp = match node.op {
         Op::Conv2d { clamp, .. } | Op::FullyConnected { clamp } => clamp,
         _ => return Ok(None),
@@ -155,6 +178,7 @@ pub(super) fn accumulators(facts: Facts<'_>, node: &Node) -> Result<Option<Vec<[
         node,
         target: Target::Host,
         kernels: Kernels::Plain,
+        rounding,
         octets: false,
     };
     let weights = chooser.weights()?;
@@ -186,6 +210,7 @@ struct Chooser<'g> {
     node: &'g Node,
     target: Target,
     kernels: Kernels,
+    rounding: Rounding,
     octets: bool,
 }
 
@@ -242,6 +267,7 @@ impl Chooser<'_> {
                 },
                 geometry,
                 grouped: groups != 1,
+                scales: None,
                 coding: None,
             });
         }
@@ -280,6 +306,7 @@ impl Chooser<'_> {
                 },
                 geometry,
                 grouped: false,
+                scales: None,
                 coding: None,
             });
         }
@@ -318,6 +345,7 @@ impl Chooser<'_> {
             },
             geometry,
             grouped: groups != 1,
+            scales: None,
             coding: None,
         })
     }
@@ -394,6 +422,55 @@ impl Chooser<'_> {
             },
             geometry: None,
             grouped: false,
+            scales: None,
+            coding: None,
+        })
+    }
+
+    /// A layer in TensorFlow Lite's rounding: plain weights, no working memory.
+    fn tflite(&self, groups: usize, clamp: Clamp, geometry: Option<Geometry>) -> Result<Layer> {
+        let (facts, node) = (self.facts, self.node);
+        let value = facts.value(node.inputs[1]);
+        let (shape, scales) = (&value.shape, value.quantization.as_ref());
+        let conv = geometry.is_some();
+        let depthwise = conv && groups > 1 && shape[1] == 1;
+        let weights = match (conv, depthwise) {
+            (false, _) => self.weights()?,
+            (true, false) => transpose_data(&self.weights()?, shape, &[0, 2, 3, 1]),
+            (true, true) => transpose_data(&self.weights()?, shape, &[2, 3, 0, 1]),
+        };
+        let (mut int8, bias, _) = self.numbers(shape[0], clamp)?;
+        let x = facts.affine(node, node.inputs[0])?;
+        let y = facts.affine(node, node.output)?;
+        let (min, max) = tflite::bounds(y, clamp);
+        (int8.min, int8.max) = (min.into(), max.into());
+        let scales = scales.map_or(&[][..], |q| &q.scales);
+        let scales = tflite::layer_scales(x.scale, scales, y.scale, shape[0]);
+        let fixed = |scale| Fixed::of(&node.name, op_name(&node.op), scale).map(Fixed::record);
+        let scales = match conv {
+            true => Scales::Fixed(scales.into_iter().map(fixed).collect::<Result<_>>()?),
+            false => Scales::Double(scales.into_iter().map(F64::new).collect()),
+        };
+        let constants = plain(weights, bias, Vec::new());
+        let narrow = matches!(constants.weights, Weights::I8(_));
+        Ok(Layer {
+            code: match (conv, depthwise, narrow) {
+                (false, _, true) => OpCode::FullyConnectedI8Tflite,
+                (false, _, false) => OpCode::FullyConnectedI8W16Tflite,
+                (true, false, true) => OpCode::ConvI8Tflite,
+                (true, false, false) => OpCode::ConvI8W16Tflite,
+                (true, true, true) => OpCode::DepthwiseI8Tflite,
+                (true, true, false) => OpCode::DepthwiseI8W16Tflite,
+            },
+            int8,
+            constants,
+            scales: Some(scales),
+            needs: Needs {
+                scratch: 0,
+                in_place: false,
+            },
+            geometry,
+            grouped: groups != 1,
             coding: None,
         })
     }
@@ -455,7 +532,7 @@ impl Chooser<'_> {
         for ((weights, bias), multiplier) in channels {
             // The bias alone may be huge, as where training has switched a channel off; the result is a small number. A quarter
             // is a multiplier that integers take, too.
-            if weights.iter().all(|&w| w == 0) {
+            if self.rounding == Rounding::Kinglet && weights.iter().all(|&w| w == 0) {
                 let result = output.requantize(*bias, *multiplier);
                 (*bias, *multiplier) = ((i32::from(result) - y.zero_point) * 4, 0.25);
             }

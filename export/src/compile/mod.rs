@@ -21,6 +21,7 @@ mod planned;
 mod residual;
 pub mod sparse;
 mod storage;
+mod tflite;
 mod tiling;
 mod views;
 mod weights;
@@ -90,6 +91,18 @@ pub enum Kernels {
     Plain,
 }
 
+/// How int8 results are rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// As ONNX means it: one product in single precision, ties to even ([`kinglet::requantize`]).
+    #[default]
+    Kinglet,
+    /// As TensorFlow Lite's reference kernels: fixed point, rounded twice ([`kinglet::requantize::tflite`]). Plain weights and
+    /// portable kernels only.
+    Tflite,
+}
+
 /// Choices of the compiler.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CompileOptions {
@@ -107,6 +120,8 @@ pub struct CompileOptions {
     pub arena_limit: Option<usize>,
     /// Which kernels int8 layers may take.
     pub kernels: Kernels,
+    /// How int8 results are rounded.
+    pub rounding: Rounding,
     /// Which int8 layers' weights are entropy-coded.
     pub weights: StoredWeights,
     /// Which int8 layers have sparse weights.
@@ -262,6 +277,11 @@ pub enum CompileError {
         /// The proven bound.
         bound: i64,
     },
+    /// An option that needs kernels which TensorFlow Lite's rounding does not have.
+    #[error(
+        "TensorFlow Lite's rounding runs on plain weights: leave out {0}, or use the rounding of `--rounding kinglet`"
+    )]
+    Rounding(&'static str),
     /// A number does not fit its field in the plan.
     #[error("node `{node}`: {what} = {value} is larger than a plan can hold")]
     TooLarge {
@@ -321,19 +341,33 @@ fn integer_borders(graph: &Graph) -> Result<Graph, CompileError> {
 /// # Errors
 /// See [`CompileError`]; each names the node.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    let tflite = options.rounding == Rounding::Tflite;
+    if tflite && options.weights != StoredWeights::Plain {
+        return Err(CompileError::Rounding("`--weights`"));
+    }
+    if tflite && options.sparse == sparse::Sparse::Always {
+        return Err(CompileError::Rounding("`--sparse`"));
+    }
     let bare = match options.int8_io {
         true => Some(integer_borders(graph)?),
         false => None,
     };
     let graph = bare.as_ref().unwrap_or(graph);
-    let eliminated = (!options.keep_dead_channels).then(|| channels::eliminate(graph));
+    // What is constant is found with the arithmetic of the other rounding.
+    let keep = options.keep_dead_channels || tflite;
+    let eliminated = (!keep).then(|| channels::eliminate(graph));
     let graph = eliminated.as_ref().map_or(graph, |e| &e.graph);
     let mut arranged = layout::arrange(graph);
     expand::expand(&mut arranged.graph);
     emit::check_border(&arranged.graph)?;
     let (planned, tiled) = planned::plan(arranged, options)?;
-    let (planned, zeros) = sparse::sparse(planned, options)?;
-    let (planned, coding) = coded::code(planned, options)?;
+    let (planned, zeros, coding) = if tflite {
+        (planned, None, None)
+    } else {
+        let (planned, zeros) = sparse::sparse(planned, options)?;
+        let (planned, coding) = coded::code(planned, options)?;
+        (planned, zeros, coding)
+    };
     let mut emitted = emit::emit(planned)?;
     if let Some(eliminated) = &eliminated {
         for step in &mut emitted.steps {

@@ -216,12 +216,16 @@ impl Converter<'_> {
     }
 
     pub(super) fn pool(&mut self, op: &Operator<'_>, op_type: &str) -> Result<(), TfliteError> {
-        self.plane(op, 0)?;
-        let window = Window {
+        let [_, height, width, _] = self.plane(op, 0)?;
+        let mut window = Window {
             kernel: [op.size(4, 0)?, op.size(3, 0)?],
             strides: [op.size(2, 1)?, op.size(1, 1)?],
             same: self.is_same(op)?,
         };
+        // Over a whole plane strides mean nothing, but strides of 1 are those of a mean, which TensorFlow Lite rounds otherwise.
+        if window.kernel == [height, width] && window.strides == [1, 1] && !window.same {
+            window.strides = window.kernel;
+        }
         let x = self.input(op, 0)?;
         let planes = self.planes_first(op, &x);
         let y = self.node(op, op_type, &[&planes], window.attributes());

@@ -8,7 +8,7 @@ use crate::step::Step;
 use zerocopy::little_endian::U32;
 
 /// Operators that are run here.
-pub(super) const OPERATORS: u128 = !0 << 64;
+pub(super) const OPERATORS: u128 = (!0 << 64) & !format::TFLITE_OPS;
 
 /// Runs one step. The match arms of operators outside `OPS` vanish, and their kernels with them.
 #[inline(never)]

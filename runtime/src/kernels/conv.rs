@@ -29,6 +29,17 @@ pub trait Arithmetic {
     fn padding(&self, sum: Self::Accumulator, w: Self::Weight) -> Self::Accumulator;
     /// The output for a finished sum.
     fn finish(&self, channel: usize, sum: Self::Accumulator) -> Option<Self::Element>;
+    /// `sum` and the products of `x` and `w`.
+    #[inline(always)]
+    fn dot(
+        &self,
+        sum: Self::Accumulator,
+        x: &[Self::Element],
+        w: &[Self::Weight],
+    ) -> Self::Accumulator {
+        let products = x.iter().zip(w);
+        products.fold(sum, |sum, (x, w)| self.product(sum, *x, *w))
+    }
     /// Any value, to fill an array.
     const ZERO: Self::Accumulator;
 }
@@ -135,9 +146,7 @@ pub(super) fn dot<A: Arithmetic>(
     x: &[A::Element],
     w: &[A::Weight],
 ) -> A::Accumulator {
-    x.iter()
-        .zip(w)
-        .fold(sum, |sum, (x, w)| a.product(sum, *x, *w))
+    a.dot(sum, x, w)
 }
 
 #[inline(always)]

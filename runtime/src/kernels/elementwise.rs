@@ -45,7 +45,12 @@ pub fn unary_f32(y: &mut [f32], f: impl Fn(f32) -> f32) {
 
 /// Calls `f(a, b)` for each element of `y` and the element of `b` that it meets: see [`crate::format::Operand`].
 #[inline(always)]
-fn broadcast<T: Copy>(y: &mut [T], b: &[T], repeat: usize, f: impl Fn(T, T) -> T) -> Option<()> {
+pub(super) fn broadcast<T: Copy>(
+    y: &mut [T],
+    b: &[T],
+    repeat: usize,
+    f: impl Fn(T, T) -> T,
+) -> Option<()> {
     let period = b.len().checked_mul(repeat).filter(|&n| n > 0)?;
     let repeat = NonZeroUsize::new(repeat)?;
     for y in y.chunks_exact_mut(period) {

@@ -38,6 +38,7 @@ pub mod sparse;
 pub mod split;
 #[cfg(test)]
 mod testing;
+mod tflite;
 #[cfg(kinglet_armv7m)]
 mod thumb;
 pub mod wide;
@@ -69,6 +70,10 @@ pub use softmax::{softmax_f32, softmax_i8};
 pub use sparse::{conv_sparse, dense_sparse};
 #[cfg(not(kinglet_dsp))]
 pub use split::{conv_split, dense_split};
+pub use tflite::{
+    SUM_SHIFT, Term, Tflite, TfliteDense, add_i8_tflite, average_pool_i8_tflite, mean_i8_tflite,
+    mul_i8_tflite, quantize_tflite, softmax_i8_tflite,
+};
 #[cfg(kinglet_armv7m)]
 pub use thumb::Thumb as DepthwiseLanes;
 #[cfg(not(kinglet_dsp))]

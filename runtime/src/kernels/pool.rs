@@ -11,7 +11,7 @@ use core::num::NonZeroUsize;
 const BLOCK: usize = 8;
 
 /// The elements under the window of one output pixel.
-struct Under<'a, T> {
+pub(super) struct Under<'a, T> {
     g: &'a Geometry,
     image: &'a [T],
     rows: Taps,
@@ -19,7 +19,7 @@ struct Under<'a, T> {
 }
 
 impl<T: Copy> Under<'_, T> {
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 
@@ -42,7 +42,7 @@ impl<T: Copy> Under<'_, T> {
 
 /// Sums the elements under the window for every output element, and stores `finish(sum, under, channel)`.
 #[inline(always)]
-fn pool<T: Copy, S: Copy>(
+pub(super) fn pool<T: Copy, S: Copy>(
     g: &Geometry,
     x: &[T],
     y: &mut [T],

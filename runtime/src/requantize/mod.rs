@@ -7,9 +7,11 @@
 //! `f32(acc)` and the product are each one IEEE-754 single-precision operation, rounded to nearest even. This is what
 //! ONNX's `QuantizeLinear` means for a dequantised convolution, so ONNX Runtime is the reference.
 //!
-//! Cores without floating point give the same bits with integers: see [`fixed`].
+//! Cores without floating point give the same bits with integers: see [`fixed`]. Plans that ask for TensorFlow Lite's rounding have
+//! that instead: see [`tflite`].
 
 pub mod fixed;
+pub mod tflite;
 
 use crate::format;
 

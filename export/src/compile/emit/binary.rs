@@ -1,6 +1,7 @@
 //! Functions of two tensors.
 
 use super::{Emitter, Result, clamp_record};
+use crate::compile::Rounding;
 use crate::compile::weights::{fixed_sum, multipliers};
 use crate::graph::{Binary, Clamp, DType, Data, Node, ValueId};
 use kinglet::format::{self, OpCode, Span};
@@ -62,6 +63,10 @@ impl Emitter<'_> {
             self.facts.affine(node, b)?,
             self.facts.affine(node, node.output)?,
         );
+        if self.rounding == Rounding::Tflite {
+            let op = (op, clamp, swapped);
+            return self.binary_tflite(node, op, (input, operand), [qa, qb, y]);
+        }
         let int8 = self.facts.int8(node, qa, y, clamp)?;
         match op {
             Binary::Add | Binary::Sub => {

@@ -1,6 +1,7 @@
 //! Functions of one tensor: pooling, element-wise functions, softmax.
 
 use super::{Emitter, Result};
+use crate::compile::Rounding;
 use crate::compile::weights::{Affine, exponentials, function, table};
 use crate::graph::{Clamp, DType, Node, Pool, Unary, Window};
 use kinglet::format::{self, OpCode};
@@ -26,6 +27,9 @@ impl Emitter<'_> {
                 self.facts.affine(node, node.output)?,
             )
         };
+        if self.rounding == Rounding::Tflite && !float && pool != Pool::Max {
+            return self.average_tflite(node, window, divisor, [x, y]);
+        }
         let code = match (pool, float) {
             (Pool::Average { .. }, true) => OpCode::AveragePoolF32,
             (Pool::Average { .. }, false) => OpCode::AveragePoolI8,
@@ -49,6 +53,9 @@ impl Emitter<'_> {
 
     pub(super) fn unary(&mut self, node: &Node, unary: Unary) -> Result<()> {
         if self.facts.value(node.inputs[0]).dtype != DType::F32 {
+            if self.rounding == Rounding::Tflite {
+                return self.function_tflite(node, unary);
+            }
             return self.lookup(node, function(unary));
         }
         let (code, alpha, beta) = match unary {
@@ -101,6 +108,9 @@ impl Emitter<'_> {
             self.facts.affine(node, node.inputs[0])?,
             self.facts.affine(node, node.output)?,
         );
+        if self.rounding == Rounding::Tflite {
+            return self.softmax_tflite(node, row, [x, y]);
+        }
         let table = self.image.data(&exponentials(x.scale));
         let parameters = format::SoftmaxI8 {
             row,

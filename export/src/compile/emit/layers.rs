@@ -5,6 +5,7 @@ use crate::compile::coded::Coding;
 use crate::compile::layers::Layer;
 use crate::compile::layout::transpose_data;
 use crate::compile::packing::{self, Weights};
+use crate::compile::tflite::Scales;
 use crate::compile::weights::fixed_sum;
 use crate::graph::{Clamp, Data, Node, Op, Window};
 use kinglet::format::{self, OpCode, Span};
@@ -24,7 +25,11 @@ impl<'g> Emitter<'g> {
         // Some forms have them among the weights.
         if !layer.constants.bias.is_empty() {
             bias = self.image.data(&layer.constants.bias);
-            multipliers = self.image.data(&layer.constants.multipliers);
+            multipliers = match &layer.scales {
+                None => self.image.data(&layer.constants.multipliers),
+                Some(Scales::Fixed(scales)) => self.image.data(scales),
+                Some(Scales::Double(scales)) => self.image.data(scales),
+            };
         }
         let scratch = self.scratch.get(&t).copied().unwrap_or(nothing);
         let Op::Conv2d { window, groups, .. } = &node.op else {

@@ -5,6 +5,7 @@ mod elementwise;
 mod general;
 mod layers;
 mod movement;
+mod tflite;
 
 use super::cost::Work;
 use super::facts::{Facts, Result};
@@ -18,7 +19,7 @@ use super::residual::Residuals;
 use super::sparse;
 use super::storage::bytes;
 use super::weights::Affine;
-use super::{CompileError, StepInfo};
+use super::{CompileError, Rounding, StepInfo};
 use crate::graph::{Clamp, DType, Graph, Node, Op, Value, ValueId};
 use crate::passes::macs;
 use kinglet::format::{self, MAX_RANK, OpCode, Span};
@@ -40,6 +41,7 @@ struct Emitter<'g> {
     facts: Facts<'g>,
     layers: HashMap<usize, Layer>,
     residuals: Residuals,
+    rounding: Rounding,
     panels: bool,
     scratch: HashMap<usize, Span>,
     arranged: &'g Arranged,
@@ -79,6 +81,7 @@ pub(super) fn emit(planned: Planned) -> Result<Emitted> {
         scratch: scratch.collect(),
         layers: layers.layers,
         residuals: layers.residuals,
+        rounding: layers.rounding,
         panels: layers.panels,
         arranged: &arranged,
         spans: spans.collect(),
@@ -222,13 +225,18 @@ impl Emitter<'_> {
             Op::Quantize => {
                 let y = self.facts.affine(node, node.output)?;
                 self.facts.require(node, DType::I8, node.output)?;
-                self.push(node, OpCode::Quantize, &affine_record(y))
+                let code = match self.rounding {
+                    Rounding::Kinglet => OpCode::Quantize,
+                    Rounding::Tflite => OpCode::QuantizeTflite,
+                };
+                self.push(node, code, &affine_record(y))
             }
             Op::Dequantize => {
                 let x = self.facts.affine(node, node.inputs[0])?;
                 self.facts.require(node, DType::I8, node.inputs[0])?;
                 self.push(node, OpCode::Dequantize, &affine_record(x))
             }
+            Op::Requantize if self.rounding == Rounding::Tflite => self.requantize_tflite(node),
             Op::Requantize => self.lookup(node, |x| x),
             Op::BatchNorm { .. } => Err(self
                 .facts
@@ -318,7 +326,7 @@ impl Emitter<'_> {
             constant_bytes: 0,
             coded: None,
             instructions: None,
-            accumulators: accumulators(self.facts, node)?,
+            accumulators: accumulators(self.facts, node, self.rounding)?,
         });
         Ok(())
     }
