@@ -413,7 +413,14 @@ fn bench_times_this_machine_without_a_board() {
     let folder = Folder::new();
     let report = folder.json("bench model.onnx --runs 5");
     assert_eq!(report["runs"], 5);
-    assert!(positive(&report, "macs") > 0);
+    assert_eq!(report["steps"].as_array().unwrap().len(), 0);
+    let macs = positive(&report, "macs");
+    assert!(macs > 0);
+    let report = folder.json("bench model.onnx --runs 5 --profile");
+    let steps = report["steps"].as_array().unwrap();
+    let of_steps = |key: &str| steps.iter().map(|s| s[key].as_f64().unwrap());
+    assert_eq!(of_steps("macs").sum::<f64>(), macs as f64);
+    assert!(of_steps("microseconds").all(|us| us > 0.0), "{report}");
 }
 
 #[test]
@@ -494,7 +501,7 @@ fn wrong_use_is_explained_on_standard_error() {
         &["compile"][..],
         &["run", "model.onnx"],
         &["fly"],
-        &["bench", "model.onnx", "--profile"],
+        &["bench", "model.onnx", "--profile", "--against", "tract"],
     ] {
         let done = kinglet(PROGRAM, words);
         assert_eq!(done.code, Some(2), "{done:?}");
