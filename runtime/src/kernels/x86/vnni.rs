@@ -3,9 +3,9 @@
 //! `VPDPBUSD` multiplies eight channels by four taps and adds all four products to the channel's sum, exactly. Its first operand is
 //! unsigned: rows have 128 added, which the biases for unsigned activations take back, wrapping around. A group of weights is
 //! one vector as it is, so for eight pixels and two blocks there are two loads, eight broadcasts and 16 instructions for 512
-//! products; 19 of 32 registers. Depthwise convolutions are those of AVX2.
+//! products; 19 of 32 registers.
 
-use super::Avx2;
+use super::lanes;
 use super::requantize::{Epilogue, Sums};
 use crate::kernels::octet::arm::{Arm, Layer, Results, Windows};
 use crate::kernels::parts::groups;
@@ -19,23 +19,27 @@ const PIXELS: usize = 8;
 /// Most blocks of a tile of one pixel.
 const BLOCKS: usize = 8;
 
-/// AVX-512 VNNI on vectors of 256 bits.
+/// AVX-512 VNNI.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::kernels) struct Vnni(Avx2);
+pub(in crate::kernels) struct Vnni(());
 
 impl Vnni {
-    /// As [`Avx2::detect`].
+    /// As [`super::Avx2::detect`].
     #[inline]
     pub(in crate::kernels) fn detect() -> Option<Vnni> {
         #[cfg(any(test, feature = "std"))]
-        let has = std::arch::is_x86_feature_detected!("avx512vnni")
+        let has = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("avx512vnni")
+            && std::arch::is_x86_feature_detected!("avx512bw")
             && std::arch::is_x86_feature_detected!("avx512vl");
         #[cfg(not(any(test, feature = "std")))]
         let has = cfg!(all(
+            target_feature = "avx2",
             target_feature = "avx512vnni",
+            target_feature = "avx512bw",
             target_feature = "avx512vl"
         ));
-        Avx2::detect().filter(|_| has).map(Vnni)
+        has.then_some(Vnni(()))
     }
 }
 
@@ -75,9 +79,10 @@ impl Arm for Vnni {
         y: &mut [i16],
         count: usize,
         len: usize,
-        steps: [usize; 2],
+        steps: [usize; 3],
     ) -> Option<()> {
-        self.0.interleave(rows, y, count, len, steps)
+        // SAFETY: the processor has the instructions, since there is a value.
+        unsafe { lanes::interleave(rows, y, count, len, steps) }
     }
 
     fn depthwise(
@@ -86,7 +91,12 @@ impl Arm for Vnni {
         layer: &Layer<'_>,
         results: &mut Results<'_, '_>,
     ) -> Option<()> {
-        self.0.depthwise(windows, layer, results)
+        if !windows.depthwise(layer, results) {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { lanes::depthwise(windows, layer, results) };
+        Some(())
     }
 }
 
