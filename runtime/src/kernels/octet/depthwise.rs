@@ -54,6 +54,13 @@ fn some_channels<A: Arm>(
     let row_len = columns(g)?.checked_mul(column)?;
     let block_len = depthwise_block_len(g)?;
     let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
+    // The padding to the left and right is the same for all rows.
+    let inside = inside(g, count, row_len)?;
+    for row in parts_mut(&mut *ring, NonZeroUsize::new(row_len)?).take(pairs.get()) {
+        let padding = i16::from(layer.zero_point);
+        row.get_mut(..inside.start)?.fill(padding);
+        row.get_mut(inside.end..)?.fill(padding);
+    }
     // The next pair of rows that is not in the ring.
     let mut next = 0;
     for oy in 0..g.output[0].get() {
@@ -117,7 +124,16 @@ fn some_channels<A: Arm>(
     Some(())
 }
 
-/// Brings pair `pair` of rows, padding above counted, to working memory: `count` channels a column.
+/// The elements of a row in working memory that are no padding to the left or right: `count` channels a column.
+fn inside(g: &Geometry, count: usize, row_len: usize) -> Option<Range<usize>> {
+    let column = count.checked_mul(2)?;
+    let before = g.pad[1].checked_mul(column)?.min(row_len);
+    let columns = g.input[1].get().checked_mul(column)?;
+    Some(before..before.checked_add(columns)?.min(row_len))
+}
+
+/// Brings pair `pair` of rows, padding above counted, to working memory, but for the padding to the left and right: `count`
+/// channels a column.
 fn fill<A: Arm>(
     arm: A,
     g: &Geometry,
@@ -129,15 +145,10 @@ fn fill<A: Arm>(
 ) -> Option<()> {
     let [_, in_w, channels] = g.input.map(NonZeroUsize::get);
     let padding = i16::from(zero_point);
-    let column = count.checked_mul(2)?;
-    let before = g.pad[1].checked_mul(column)?.min(row.len());
-    let (before, rest) = row.split_at_mut_checked(before)?;
-    before.fill(padding);
-    let inside = in_w.min(rest.len().checked_div(column)?);
-    let (y, after) = rest.split_at_mut_checked(inside.checked_mul(column)?)?;
-    after.fill(padding);
+    let y = row.get_mut(inside(g, count, row.len())?)?;
+    let columns = y.len().checked_div(count.checked_mul(2)?)?;
     // No window may reach the input.
-    if y.is_empty() {
+    if columns == 0 {
         return Some(());
     }
     let of = |below: usize| {
@@ -158,11 +169,11 @@ fn fill<A: Arm>(
         }
         // Channels side by side are one piece.
         [Some(a), Some(b)] if len == channels && len == count => {
-            return arm.interleave([a, b], y, 1, inside.checked_mul(len)?, [0; 3]);
+            return arm.interleave([a, b], y, 1, columns.checked_mul(len)?, [0; 3]);
         }
         rows => rows,
     };
     let steps = [above, below].map(|row| row.map_or(0, |_| channels));
     let rows = [above, below].map(|row| row.unwrap_or(&none));
-    arm.interleave(rows, y, inside, len, [steps[0], steps[1], count])
+    arm.interleave(rows, y, columns, len, [steps[0], steps[1], count])
 }

@@ -3,18 +3,16 @@
 //!
 //! `VPDPWSSD` multiplies pairs of 16-bit numbers and adds both products to a sum, exactly.
 
+use super::sixteen::{Bounds, first};
 use crate::kernels::octet::arm::{Layer, Results, Windows};
 use crate::kernels::parts::groups;
-use crate::requantize::Output;
 use core::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_castsi128_pd, _mm_loadu_si128, _mm_mask_storeu_epi8,
     _mm_maskz_loadu_epi8, _mm_storeh_pd, _mm_storel_epi64, _mm_storeu_si128, _mm_unpackhi_epi64,
-    _mm256_castsi128_si256, _mm256_inserti128_si256, _mm256_loadu_si256, _mm512_add_epi32,
-    _mm512_broadcast_i64x4, _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi8_epi16,
-    _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_cvtsepi32_epi8,
+    _mm256_castsi128_si256, _mm256_inserti128_si256, _mm256_loadu_si256, _mm512_broadcast_i64x4,
+    _mm512_castsi256_si512, _mm512_castsi512_ps, _mm512_cvtepi8_epi16, _mm512_cvtepi8_epi32,
     _mm512_dpwssd_epi32, _mm512_inserti64x4, _mm512_loadu_si512, _mm512_mask_blend_epi16,
-    _mm512_mask_storeu_epi32, _mm512_max_epi32, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
+    _mm512_mask_storeu_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 
 /// Most pixels, or pairs of them, of a tile.
@@ -225,12 +223,6 @@ impl Lanes<'_> {
     }
 }
 
-/// A mask of the first `count` lanes, one at least.
-#[inline]
-fn first(count: usize) -> u16 {
-    u16::MAX >> 16usize.saturating_sub(count).min(15)
-}
-
 /// Sixteen numbers.
 ///
 /// # Safety
@@ -246,36 +238,6 @@ unsafe fn half(at: *const i16) -> __m256i {
 #[target_feature(enable = "avx512f")]
 fn both(low: __m256i, high: __m256i) -> __m512i {
     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-}
-
-/// Zero point and bounds of the results, in every lane.
-struct Bounds {
-    high: __m512,
-    least: __m512i,
-    zero_point: __m512i,
-}
-
-impl Bounds {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new(output: &Output) -> Bounds {
-        Bounds {
-            high: _mm512_set1_ps(output.high()),
-            least: _mm512_set1_epi32(output.min().wrapping_sub(output.zero_point())),
-            zero_point: _mm512_set1_epi32(output.zero_point()),
-        }
-    }
-
-    /// Results as the rounding contract says, see [`super::requantize`].
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn bytes(&self, sums: __m512i, multipliers: __m512) -> __m128i {
-        let products = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers);
-        // The second operand if either is no number, which becomes the least integer.
-        let rounded = _mm512_cvtps_epi32(_mm512_min_ps(self.high, products));
-        let results = _mm512_add_epi32(_mm512_max_epi32(rounded, self.least), self.zero_point);
-        _mm512_cvtsepi32_epi8(results)
-    }
 }
 
 /// `count` pieces of `len` elements of `a` and `b` by turns, sign-extended. They are `steps` elements apart in `a` and in `b`, and

@@ -11,6 +11,7 @@ mod lanes;
 mod panel;
 mod requantize;
 mod rows;
+mod sixteen;
 mod vnni;
 
 use super::octet::arm::{Arm, Layer, Results, Windows};
