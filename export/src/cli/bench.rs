@@ -200,4 +200,3 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     }
     Ok(())
 }
-

@@ -5,6 +5,7 @@ use super::profile::{NodeCosts, profile};
 use crate::diagnose::IntoDiagnostic;
 use crate::model::Model;
 use crate::report::{Report, terminal_table};
+use crate::rivals::peak::Peak;
 use kinglet::Observer;
 use miette::bail;
 use serde_json::json;
@@ -38,7 +39,14 @@ impl Observer for Clock {
 }
 
 const HEADERS: [&str; 8] = [
-    "step", "steps", "node", "operator", "MACs", "µs", "MACs a ns", "share",
+    "step",
+    "steps",
+    "node",
+    "operator",
+    "MACs",
+    "µs",
+    "MACs a ns",
+    "share",
 ];
 
 pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
@@ -70,6 +78,9 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
         common::median(&nanoseconds),
         nanoseconds.iter().copied().min().unwrap_or(0),
     );
+    let operators = model.operators.iter().map(|(op, macs)| (op.name(), *macs));
+    let at_peak = Peak::measure().microseconds(operators);
+    let share = at_peak.map(|us| us / microseconds(median).max(0.001));
     let rows = rows(&nodes);
     if let Some(path) = args.report {
         let mut report = Report::new(&format!("{} on this machine", model.name));
@@ -100,6 +111,7 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
             "ours_us": microseconds(median),
             "least_us": microseconds(least),
             "macs": model.macs(),
+            "share_of_peak": share,
             "steps": steps.collect::<Vec<_>>(),
         }));
         return Ok(());
@@ -107,13 +119,17 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
     if args.profile {
         println!("{}", terminal_table(&HEADERS, &rows));
     }
-    println!(
+    print!(
         "{}: {:.1} µs an inference on this machine (median of {}, least {:.1} µs; one thread)",
         model.name,
         microseconds(median),
         args.runs,
         microseconds(least)
     );
+    match share {
+        Some(share) => println!(", {:.0} % of the machine's peak", 100.0 * share),
+        None => println!(),
+    }
     Ok(())
 }
 

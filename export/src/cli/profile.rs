@@ -34,11 +34,7 @@ pub(super) fn profile(model: &Model, step_costs: &[Vec<u64>]) -> Vec<NodeCosts> 
         let step = model.steps().and_then(|steps| steps.get(i));
         let predicted = step.and_then(|step| step.instructions);
         let bytes = step.map_or(0, |step| step.constant_bytes as u64);
-        let most = if step_costs.is_empty() {
-            macs
-        } else {
-            cost
-        };
+        let most = if step_costs.is_empty() { macs } else { cost };
         let Some(node) = nodes.iter_mut().find(|n| n.name == *name) else {
             nodes.push(NodeCosts {
                 name: name.clone(),

@@ -9,6 +9,8 @@ mod conv;
 mod depthwise;
 mod lanes;
 mod panel;
+#[cfg(any(test, feature = "std"))]
+pub(super) mod peak;
 mod requantize;
 mod rows;
 mod sixteen;
