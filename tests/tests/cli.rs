@@ -441,7 +441,7 @@ fn bench_times_this_machine_without_a_board() {
         "{report}"
     );
     let steps = report["steps"].as_array().unwrap();
-    let of_steps = |key: &str| steps.iter().map(|s| s[key].as_f64().unwrap());
+    let of_steps = |key: &'static str| steps.iter().map(move |s| s[key].as_f64().unwrap());
     assert_eq!(of_steps("macs").sum::<f64>(), macs as f64);
     assert!(of_steps("microseconds").all(|us| us > 0.0), "{report}");
 }
