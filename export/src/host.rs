@@ -1,6 +1,7 @@
 //! Plans on this machine: aligned memory and a runner over [`kinglet::DynSession`].
 
 use kinglet::{DynSession, Observer, Plan, PlanError, RunError, SessionError, TensorInfo};
+use std::num::NonZeroUsize;
 use zerocopy::IntoBytes;
 
 /// Bytes that start at a multiple of 16, as plans and arenas must.
@@ -133,21 +134,51 @@ impl Runner {
         samples.map(|s| started.run(s, observer)).collect()
     }
 
+    /// As [`Runner::run_all`], the samples shared out among up to `threads` threads with an arena each: the outputs are the same
+    /// for any number. A plan with states runs on one, since its samples depend on those before.
+    ///
+    /// # Errors
+    /// A sample has the wrong length.
+    pub fn run_on_threads(
+        &mut self,
+        samples: &[&[u8]],
+        threads: NonZeroUsize,
+    ) -> Result<Vec<Vec<Vec<u8>>>, HostError> {
+        let plan = self.plan()?;
+        let mut inputs = (0..plan.input_count()).filter_map(|i| plan.input(i));
+        let has_states = inputs.any(|info| info.state > 0);
+        let share = samples.len().div_ceil(threads.get()).max(1);
+        if has_states || share >= samples.len() {
+            return self.run_all(samples.iter().copied(), &mut ());
+        }
+        let arena_len = plan.arena_len();
+        let bytes = &self.plan;
+        let work = |samples: &[&[u8]]| {
+            let mut arena = AlignedBytes::zeroed(arena_len);
+            let mut started = Started::new(bytes, &mut arena)?;
+            let outputs = samples.iter().map(|s| started.run(s, &mut ()));
+            outputs.collect::<Result<Vec<_>, HostError>>()
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let shares = samples.chunks(share);
+            let work = &work;
+            let handles: Vec<_> = shares.map(|s| scope.spawn(move || work(s))).collect();
+            let joined = handles.into_iter().map(|h| match h.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.collect()
+        });
+        let shares = results.into_iter().collect::<Result<Vec<_>, HostError>>()?;
+        Ok(shares.into_iter().flatten().collect())
+    }
+
     /// Checks the plan and begins with states of zeroes; what follows is nothing but inferences.
     ///
     /// # Errors
     /// None in practice: the plan was checked when the runner was made.
     pub fn start(&mut self) -> Result<Started<'_>, HostError> {
-        let plan = Plan::parse(self.plan.bytes())?;
-        let mut session = DynSession::new(plan, self.arena.bytes_mut())?;
-        let inputs = 0..plan.input_count();
-        let inputs: Vec<_> = inputs.filter_map(|i| plan.input(i)).collect();
-        for (index, _) in inputs.iter().enumerate().filter(|(_, info)| info.state > 0) {
-            if let Some(state) = session.input_mut(index) {
-                state.fill(0);
-            }
-        }
-        Ok(Started { session, inputs })
+        Started::new(&self.plan, &mut self.arena)
     }
 }
 
@@ -157,7 +188,20 @@ pub struct Started<'r> {
     inputs: Vec<TensorInfo<'r>>,
 }
 
-impl Started<'_> {
+impl<'r> Started<'r> {
+    fn new(plan: &'r AlignedBytes, arena: &'r mut AlignedBytes) -> Result<Started<'r>, HostError> {
+        let plan = Plan::parse(plan.bytes())?;
+        let mut session = DynSession::new(plan, arena.bytes_mut())?;
+        let inputs = 0..plan.input_count();
+        let inputs: Vec<_> = inputs.filter_map(|i| plan.input(i)).collect();
+        for (index, _) in inputs.iter().enumerate().filter(|(_, info)| info.state > 0) {
+            if let Some(state) = session.input_mut(index) {
+                state.fill(0);
+            }
+        }
+        Ok(Started { session, inputs })
+    }
+
     /// As [`Runner::run`], with the states of the run before unless the sample holds some.
     ///
     /// # Errors

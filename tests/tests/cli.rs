@@ -409,11 +409,41 @@ fn int8_borders_take_and_give_integers() {
 }
 
 #[test]
+fn outputs_are_the_same_on_any_number_of_threads() {
+    let folder = Folder::new();
+    let mut random = Random::new(17);
+    let bytes: Vec<i8> = (0..11 * 297).map(|_| random.byte()).collect();
+    folder.tensor("many.npy", &[11, 3, 9, 11], Data::I8(bytes));
+    folder.json("run model.onnx --input many.npy --output one.npy");
+    for threads in [2, 3, 11, 64] {
+        folder.json(&format!(
+            "run model.onnx --input many.npy --output some.npy --threads {threads}"
+        ));
+        assert_eq!(folder.read("some.npy"), folder.read("one.npy"), "{threads}");
+    }
+    let done = folder.kinglet("run model.onnx --input many.npy --output no.npy --threads 0");
+    assert_eq!(done.code, Some(2), "{done:?}");
+}
+
+#[test]
 fn bench_times_this_machine_without_a_board() {
     let folder = Folder::new();
     let report = folder.json("bench model.onnx --runs 5");
     assert_eq!(report["runs"], 5);
-    assert!(positive(&report, "macs") > 0);
+    assert_eq!(report["steps"].as_array().unwrap().len(), 0);
+    let macs = positive(&report, "macs");
+    assert!(macs > 0);
+    let report = folder.json("bench model.onnx --runs 5 --profile");
+    let share = report["share_of_peak"].as_f64();
+    assert_eq!(share.is_some(), cfg!(target_arch = "x86_64"));
+    assert!(
+        share.is_none_or(|share| share > 0.0 && share < 1.0),
+        "{report}"
+    );
+    let steps = report["steps"].as_array().unwrap();
+    let of_steps = |key: &'static str| steps.iter().map(move |s| s[key].as_f64().unwrap());
+    assert_eq!(of_steps("macs").sum::<f64>(), macs as f64);
+    assert!(of_steps("microseconds").all(|us| us > 0.0), "{report}");
 }
 
 #[test]
@@ -494,7 +524,7 @@ fn wrong_use_is_explained_on_standard_error() {
         &["compile"][..],
         &["run", "model.onnx"],
         &["fly"],
-        &["bench", "model.onnx", "--profile"],
+        &["bench", "model.onnx", "--profile", "--against", "tract"],
     ] {
         let done = kinglet(PROGRAM, words);
         assert_eq!(done.code, Some(2), "{done:?}");

@@ -54,6 +54,12 @@ fn rivals_take_turns_and_what_fails_is_named() {
         &found["details"]["onnxruntime"],
     );
     assert!((ratio / (ours / 3.0) - 1.0).abs() < 0.01, "{found}");
+    let share = found["share_of_peak"].as_f64();
+    assert_eq!(share.is_some(), cfg!(target_arch = "x86_64"));
+    assert!(
+        share.is_none_or(|share| share > 0.0 && share < 1.0),
+        "{found}"
+    );
     assert_eq!(
         (details["version"].as_str(), found["best"].as_str()),
         (Some("7"), Some("onnxruntime"))

@@ -6,6 +6,7 @@ use crate::files;
 use crate::model::{Format, Model};
 use crate::onnx;
 use crate::report::{Report, terminal_table};
+use crate::rivals::peak::Peak;
 use crate::rivals::{self, Comparison, Files, Measured, Rival};
 use crate::samples;
 use kinglet::Plan;
@@ -64,8 +65,11 @@ pub(super) fn run(args: &Args<'_>, model: &Model, samples: &[Vec<u8>]) -> miette
     let mut started = runner.start().into_diagnostic()?;
     let ours = || started.run(sample, &mut ()).map(drop);
     let show = |text: &str| progress.set_message(text.to_owned());
-    let comparison = rivals::compare(&files, args.rivals, args.rounds, &output, ours, &show)
+    let mut comparison = rivals::compare(&files, args.rivals, args.rounds, &output, ours, &show)
         .into_diagnostic()?;
+    progress.set_message("measuring what the machine can do");
+    let operators = model.operators.iter().map(|(op, macs)| (op.name(), *macs));
+    comparison.at_peak = Peak::measure().microseconds(operators);
     progress.finish_and_clear();
     if let Some(path) = args.report {
         write_report(model, &comparison, path)?;
@@ -112,12 +116,13 @@ fn write_inputs(
     Ok(written)
 }
 
-const HEADERS: [&str; 6] = [
+const HEADERS: [&str; 7] = [
     "runtime",
     "version",
     "µs an inference",
     "ours / its",
     "10 to 90 % of rounds",
+    "of the peak",
     "output",
 ];
 
@@ -128,6 +133,7 @@ fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
         format!("{:.1}", comparison.microseconds),
         "1".into(),
         String::new(),
+        share(comparison, comparison.microseconds),
         String::new(),
     ];
     let rivals = comparison
@@ -140,6 +146,7 @@ fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
                 format!("{:.1}", m.microseconds),
                 format!("{:.2}", m.ratio),
                 format!("{:.2} to {:.2}", m.ratio_spread[0], m.ratio_spread[1]),
+                share(comparison, m.microseconds),
                 agreement(m),
             ],
             Err(error) => vec![
@@ -148,10 +155,17 @@ fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
                 "failed".into(),
                 String::new(),
                 String::new(),
+                String::new(),
                 error.to_string(),
             ],
         });
     std::iter::once(ours).chain(rivals).collect()
+}
+
+/// The share of the machine's measured peak.
+fn share(comparison: &Comparison, microseconds: f64) -> String {
+    let share = comparison.share_of_peak(microseconds);
+    share.map_or_else(|| "-".into(), |share| format!("{:.0} %", 100.0 * share))
 }
 
 /// How its first output compares with ours.
@@ -186,6 +200,7 @@ fn print_json(model: &Model, comparison: &Comparison) {
         "failed": failed.map(|(name, why)| (name.to_owned(), json!(why))).collect::<serde_json::Map<_, _>>(),
         "best": best.map(|(rival, _)| rival.name()),
         "ratio_to_best": best.map(|(_, ratio)| ratio),
+        "share_of_peak": comparison.share_of_peak(comparison.microseconds),
     }));
 }
 

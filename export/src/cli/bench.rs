@@ -2,6 +2,7 @@
 
 use super::against;
 use super::common::{self, ModelArgs, grouped};
+use super::host;
 use super::profile::profile;
 use crate::compile::Target;
 use crate::diagnose::IntoDiagnostic;
@@ -10,10 +11,8 @@ use crate::model::Model;
 use crate::report::{Report, terminal_table};
 use crate::rivals::Rival;
 use crate::samples;
-use miette::bail;
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Measure a model: executed instructions on an emulated board, or time on this machine.
 ///
@@ -23,6 +22,7 @@ use std::time::Instant;
 #[command(after_help = "Examples:
   kinglet bench model.onnx --board mps2-an386 --profile
   kinglet bench model.onnx --host --runs 200
+  kinglet bench model.onnx --host --profile
   kinglet bench model_int8.onnx --host --against onnxruntime,litert,tract,rten")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -45,8 +45,8 @@ pub(super) struct Args {
     /// The model as LiteRT takes it; by default the .tflite file beside it.
     #[arg(long, value_name = "FILE", requires = "against")]
     tflite: Option<PathBuf>,
-    /// Instructions of every node (needs --board); the bands of a node that runs by bands are added up.
-    #[arg(long, requires = "board")]
+    /// What every node takes: instructions with --board, else time on this machine. The bands of a node that runs by bands are added up.
+    #[arg(long, conflicts_with = "against")]
     profile: bool,
     /// Input tensor; seeded random numbers without it.
     #[arg(long, value_name = "[NAME=]FILE")]
@@ -87,7 +87,15 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
             };
             against::run(&rivals, &model, &samples)
         }
-        None => on_host(&args, &model, &samples),
+        None => {
+            let host = host::Args {
+                runs: args.runs,
+                profile: args.profile,
+                report: args.report.as_deref(),
+                json: args.json,
+            };
+            host::run(&host, &model, &samples)
+        }
     }
 }
 
@@ -113,7 +121,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         false => Vec::new(),
     };
     let instructions = common::median(&result.instructions);
-    let total = steps.iter().map(|s| s.instructions).sum::<u64>().max(1);
+    let total = steps.iter().map(|s| s.cost).sum::<u64>().max(1);
     let rows: Vec<Vec<String>> = steps
         .iter()
         .map(|s| {
@@ -123,14 +131,14 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
                 common::shorten(&s.name),
                 s.operator.to_owned(),
                 grouped(s.macs),
-                grouped(s.instructions),
+                grouped(s.cost),
                 s.predicted.map_or_else(|| "-".into(), grouped),
                 if s.macs > 0 {
-                    format!("{:.3}", s.instructions as f64 / s.macs as f64)
+                    format!("{:.3}", s.cost as f64 / s.macs as f64)
                 } else {
                     "-".into()
                 },
-                format!("{:.1} %", 100.0 * s.instructions as f64 / total as f64),
+                format!("{:.1} %", 100.0 * s.cost as f64 / total as f64),
             ]
         })
         .collect();
@@ -155,7 +163,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
         if args.profile {
             let bars: Vec<(String, f64)> = steps
                 .iter()
-                .map(|s| (format!("{} {}", s.first, s.operator), s.instructions as f64))
+                .map(|s| (format!("{} {}", s.first, s.operator), s.cost as f64))
                 .collect();
             report.bar_chart("Instructions of each node", &bars);
             report.table("Nodes", &headers, &rows);
@@ -164,7 +172,7 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     }
     if args.json {
         let each: Vec<_> = steps.iter().map(|s| json!({
-            "name": s.name, "operator": s.operator, "macs": s.macs, "instructions": s.instructions,
+            "name": s.name, "operator": s.operator, "macs": s.macs, "instructions": s.cost,
             "instructions_predicted": s.predicted, "first_step": s.first, "step_count": s.count,
         })).collect();
         common::print_json(&json!({
@@ -189,43 +197,6 @@ fn on_board(args: &Args, model: &Model, board: &Board, samples: &[Vec<u8>]) -> m
     match model.macs() {
         0 => println!(),
         macs => println!(", {:.3} per MAC", instructions as f64 / macs as f64),
-    }
-    Ok(())
-}
-
-fn on_host(args: &Args, model: &Model, samples: &[Vec<u8>]) -> miette::Result<()> {
-    let mut runner = model.runner().into_diagnostic()?;
-    let Some(sample) = samples.first() else {
-        bail!("the input holds no samples")
-    };
-    let mut started = runner.start().into_diagnostic()?;
-    let mut nanoseconds = Vec::new();
-    for _ in 0..args.runs {
-        let start = Instant::now();
-        started.run(sample, &mut ()).into_diagnostic()?;
-        nanoseconds.push(start.elapsed().as_nanos() as u64);
-    }
-    let (median, least) = (
-        common::median(&nanoseconds),
-        nanoseconds.iter().copied().min().unwrap_or(0),
-    );
-    let microseconds = |ns: u64| ns as f64 / 1000.0;
-    if args.json {
-        common::print_json(&json!({
-            "model": model.name,
-            "runs": args.runs,
-            "ours_us": microseconds(median),
-            "least_us": microseconds(least),
-            "macs": model.macs(),
-        }));
-    } else {
-        println!(
-            "{}: {:.1} µs an inference on this machine (median of {}, least {:.1} µs; one thread)",
-            model.name,
-            microseconds(median),
-            args.runs,
-            microseconds(least)
-        );
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod compress;
 mod demo;
 mod emulate;
 mod flash;
+mod host;
 mod image;
 mod inspect;
 mod keygen;

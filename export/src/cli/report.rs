@@ -380,7 +380,7 @@ fn page(
 /// The list of layers, each with a bar of what it costs of the most.
 fn costs(nodes: &[NodeCosts], graph: Option<&Graph>, measured: bool) -> Vec<LayerCosts> {
     let weight = |n: &NodeCosts| match (measured, n.predicted) {
-        (true, _) => n.instructions,
+        (true, _) => n.cost,
         (false, Some(predicted)) => predicted,
         (false, None) => n.macs,
     };
@@ -391,9 +391,9 @@ fn costs(nodes: &[NodeCosts], graph: Option<&Graph>, measured: bool) -> Vec<Laye
         .map(|n| {
             let mut figures = Vec::new();
             if measured {
-                let percent = 100.0 * n.instructions as f64 / all as f64;
+                let percent = 100.0 * n.cost as f64 / all as f64;
                 figures.push(("of all", format!("{percent:.1} %")));
-                figures.push(("instructions", grouped(n.instructions)));
+                figures.push(("instructions", grouped(n.cost)));
             }
             if let Some(predicted) = n.predicted {
                 figures.push((
@@ -540,7 +540,7 @@ fn print(
         .map(|n| {
             json!({
                 "name": n.name, "operator": n.operator, "macs": n.macs, "constant_bytes": n.bytes,
-                "instructions": device.map(|_| n.instructions), "instructions_predicted": n.predicted,
+                "instructions": device.map(|_| n.cost), "instructions_predicted": n.predicted,
             })
         })
         .collect();

@@ -4,6 +4,7 @@ use super::common::{self, ModelArgs};
 use crate::compile::Target;
 use crate::diagnose::IntoDiagnostic;
 use crate::samples;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Run a model on this machine: every row of the input is one inference.
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kinglet run model.onnx --input in.npy --output out.npy
+  kinglet run model.onnx --input many.npy --output out.npy --threads 4
   kinglet run two.kinglet --input a=a.npy --input b=b.npz:b --output results/")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -22,6 +24,9 @@ pub(super) struct Args {
     /// Where the output goes: a .npy file, or a folder when there are several outputs.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Threads that share the samples; the outputs are the same for any number. Models with states run on one.
+    #[arg(long, default_value = "1")]
+    threads: NonZeroUsize,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -35,8 +40,9 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
     common::doubt_scaling(&model, &samples.rows);
     let progress = common::spinner();
     progress.set_message(format!("{}: {} inferences", model.name, samples.rows.len()));
+    let rows: Vec<&[u8]> = samples.rows.iter().map(Vec::as_slice).collect();
     let outputs = runner
-        .run_all(samples.rows.iter().map(Vec::as_slice), &mut ())
+        .run_on_threads(&rows, args.threads)
         .into_diagnostic()?;
     progress.finish_and_clear();
     let plan = runner.plan().into_diagnostic()?;

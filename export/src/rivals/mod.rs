@@ -4,6 +4,7 @@
 //! What counts is processor time. A process speaks lines: one of JSON when it is ready (`version` and the first `output`, or why it
 //! `failed`); then a number of inferences goes in, and the nanoseconds that they took come out.
 
+pub mod peak;
 mod process;
 
 use crate::setup::SetupError;
@@ -119,9 +120,16 @@ pub struct Comparison {
     pub rivals: Vec<(Rival, Result<Measured, RivalError>)>,
     /// Blocks that each took.
     pub rounds: usize,
+    /// Microseconds an inference if all multiply-accumulates ran at the machine's measured peak; `None` where that is not known.
+    pub at_peak: Option<f64>,
 }
 
 impl Comparison {
+    /// The share of the machine's peak that so many microseconds an inference are.
+    pub fn share_of_peak(&self, microseconds: f64) -> Option<f64> {
+        Some(self.at_peak? / microseconds)
+    }
+
     /// The fastest rival, and ours divided by its.
     pub fn best(&self) -> Option<(Rival, f64)> {
         let measured = self
@@ -202,6 +210,7 @@ pub fn compare<E>(
             .map(|(r, c)| (r, c.map(measured)))
             .collect(),
         rounds,
+        at_peak: None,
     })
 }
 
@@ -287,6 +296,7 @@ mod tests {
         let comparison = Comparison {
             microseconds: 10.0,
             rounds: 1,
+            at_peak: Some(2.0),
             rivals: vec![
                 (Rival::Tract, measured(20.0, 0.5)),
                 (Rival::Litert, measured(8.0, 1.25)),
@@ -294,6 +304,7 @@ mod tests {
             ],
         };
         assert_eq!(comparison.best(), Some((Rival::Litert, 1.25)));
+        assert_eq!(comparison.share_of_peak(8.0), Some(0.25));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub mod octet;
 pub mod panel;
 pub(crate) mod parts;
 pub mod patch;
+#[cfg(any(test, feature = "std"))]
+pub mod peak;
 pub mod planes;
 mod pool;
 pub mod quad;

@@ -8,7 +8,7 @@ use crate::requantize::fixed::Scale;
 use core::num::NonZeroUsize;
 
 /// Channels whose sums are kept at once.
-const BLOCK: usize = 8;
+const BLOCK: usize = if cfg!(target_arch = "x86_64") { 32 } else { 8 };
 
 /// The elements under the window of one output pixel.
 pub(super) struct Under<'a, T> {
@@ -70,12 +70,22 @@ pub(super) fn pool<T: Copy, S: Copy>(
                     let (y, later) = rest.split_at_mut_checked(rest.len().min(BLOCK))?;
                     rest = later;
                     let mut sums = [start; BLOCK];
-                    under.visit(channel, |pixel| {
-                        for (sum, &x) in sums.iter_mut().zip(pixel.get(..y.len())?) {
-                            *sum = add(*sum, x);
-                        }
-                        Some(())
-                    })?;
+                    if cfg!(target_arch = "x86_64") && y.len() == BLOCK {
+                        // A number of channels that the compiler knows becomes vectors.
+                        under.visit(channel, |pixel| {
+                            for (sum, &x) in sums.iter_mut().zip(pixel.first_chunk::<BLOCK>()?) {
+                                *sum = add(*sum, x);
+                            }
+                            Some(())
+                        })?;
+                    } else {
+                        under.visit(channel, |pixel| {
+                            for (sum, &x) in sums.iter_mut().zip(pixel.get(..y.len())?) {
+                                *sum = add(*sum, x);
+                            }
+                            Some(())
+                        })?;
+                    }
                     for (y, sum) in y.iter_mut().zip(sums) {
                         *y = finish(sum, &under, channel)?;
                         channel = channel.wrapping_add(1);

@@ -91,12 +91,12 @@ impl Arm for Neon {
         y: &mut [i16],
         count: usize,
         len: usize,
-        [x_step, y_step]: [usize; 2],
+        [a_step, b_step, y_step]: [usize; 3],
     ) -> Option<()> {
         for piece in 0..count {
-            let from = piece.checked_mul(x_step)?;
+            let from = [piece.checked_mul(a_step)?, piece.checked_mul(b_step)?];
             let to = piece.checked_mul(y_step)?.checked_mul(2)?;
-            let (a, b) = (a.get(from..)?.get(..len)?, b.get(from..)?.get(..len)?);
+            let (a, b) = (a.get(from[0]..)?.get(..len)?, b.get(from[1]..)?.get(..len)?);
             let y = y.get_mut(to..)?.get_mut(..len.checked_mul(2)?)?;
             // SAFETY: the processor has vectors, since there is a value.
             unsafe { rows::interleave(a, b, y) };
@@ -153,7 +153,7 @@ macro_rules! with_convolutions {
                 y: &mut [i16],
                 count: usize,
                 len: usize,
-                steps: [usize; 2],
+                steps: [usize; 3],
             ) -> Option<()> {
                 self.0.interleave(rows, y, count, len, steps)
             }

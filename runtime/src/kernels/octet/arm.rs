@@ -114,15 +114,15 @@ pub trait Arm: Copy {
         results: &mut Results<'_, '_>,
     ) -> Option<()>;
 
-    /// Brings two rows to working memory, interleaved: `count` pieces of `len` elements each, `x_step` elements apart in
-    /// both rows and `y_step` pairs apart in `y`.
+    /// Brings two rows to working memory, interleaved: `count` pieces of `len` elements each, which are `steps` elements apart in
+    /// the first row and in the second one, and pairs in `y`.
     fn interleave(
         self,
         rows: [&[i8]; 2],
         y: &mut [i16],
         count: usize,
         len: usize,
-        steps: [usize; 2],
+        steps: [usize; 3],
     ) -> Option<()>;
 
     /// As [`Arm::convolve`], each channel by itself: a run holds all channels' pairs of rows.

@@ -50,9 +50,17 @@ fn some_channels<A: Arm>(
     let channels = g.input[2].get();
     let count = range.len().checked_next_multiple_of(CHANNELS)?;
     let pairs = NonZeroUsize::new(pairs(g.kernel[0].get()))?;
-    let row_len = columns(g)?.checked_mul(count)?.checked_mul(2)?;
+    let column = count.checked_mul(2)?;
+    let row_len = columns(g)?.checked_mul(column)?;
     let block_len = depthwise_block_len(g)?;
     let mut out_rows = parts_mut(y, g.output[1].checked_mul(g.output[2])?);
+    // The padding to the left and right is the same for all rows.
+    let inside = inside(g, count, row_len)?;
+    for row in parts_mut(&mut *ring, NonZeroUsize::new(row_len)?).take(pairs.get()) {
+        let padding = i16::from(layer.zero_point);
+        row.get_mut(..inside.start)?.fill(padding);
+        row.get_mut(inside.end..)?.fill(padding);
+    }
     // The next pair of rows that is not in the ring.
     let mut next = 0;
     for oy in 0..g.output[0].get() {
@@ -75,16 +83,24 @@ fn some_channels<A: Arm>(
         let width = g.kernel[1];
         let mut runs = [0; MOST_RUNS];
         let runs = runs.get_mut(..width.get().checked_mul(pairs.get())?)?;
-        for (i, begin) in runs.iter_mut().enumerate() {
-            let row = first.checked_add(i / width)? % pairs;
-            let column = (i % width).checked_mul(count)?.checked_mul(2)?;
-            *begin = row.checked_mul(row_len)?.checked_add(column)?;
+        let mut pair = first % pairs;
+        for runs in parts_mut(runs, width) {
+            let mut at = pair.checked_mul(row_len)?;
+            for begin in runs {
+                *begin = at;
+                at = at.wrapping_add(column);
+            }
+            pair = if pair.wrapping_add(1) == pairs.get() {
+                0
+            } else {
+                pair.wrapping_add(1)
+            };
         }
         let windows = Windows {
             rows: &*ring,
             runs,
-            len: count.checked_mul(2)?,
-            step: g.stride[1].get().checked_mul(count)?.checked_mul(2)?,
+            len: column,
+            step: g.stride[1].get().checked_mul(column)?,
             pixels: g.output[1].get(),
         };
         let first_block = range.start / CHANNELS;
@@ -108,7 +124,16 @@ fn some_channels<A: Arm>(
     Some(())
 }
 
-/// Brings pair `pair` of rows, padding above counted, to working memory: `count` channels a column.
+/// The elements of a row in working memory that are no padding to the left or right: `count` channels a column.
+fn inside(g: &Geometry, count: usize, row_len: usize) -> Option<Range<usize>> {
+    let column = count.checked_mul(2)?;
+    let before = g.pad[1].checked_mul(column)?.min(row_len);
+    let columns = g.input[1].get().checked_mul(column)?;
+    Some(before..before.checked_add(columns)?.min(row_len))
+}
+
+/// Brings pair `pair` of rows, padding above counted, to working memory, but for the padding to the left and right: `count`
+/// channels a column.
 fn fill<A: Arm>(
     arm: A,
     g: &Geometry,
@@ -120,15 +145,10 @@ fn fill<A: Arm>(
 ) -> Option<()> {
     let [_, in_w, channels] = g.input.map(NonZeroUsize::get);
     let padding = i16::from(zero_point);
-    let column = count.checked_mul(2)?;
-    let before = g.pad[1].checked_mul(column)?.min(row.len());
-    let (before, rest) = row.split_at_mut_checked(before)?;
-    before.fill(padding);
-    let inside = in_w.min(rest.len().checked_div(column)?);
-    let (y, after) = rest.split_at_mut_checked(inside.checked_mul(column)?)?;
-    after.fill(padding);
+    let y = row.get_mut(inside(g, count, row.len())?)?;
+    let columns = y.len().checked_div(count.checked_mul(2)?)?;
     // No window may reach the input.
-    if y.is_empty() {
+    if columns == 0 {
         return Some(());
     }
     let of = |below: usize| {
@@ -142,25 +162,18 @@ fn fill<A: Arm>(
     };
     let none = [zero_point; MOST_CHANNELS];
     let len = range.len();
-    match [of(0), of(1)] {
+    let [above, below] = match [of(0), of(1)] {
         [None, None] => {
             y.fill(padding);
-            Some(())
+            return Some(());
         }
         // Channels side by side are one piece.
         [Some(a), Some(b)] if len == channels && len == count => {
-            arm.interleave([a, b], y, 1, inside.checked_mul(len)?, [0, 0])
+            return arm.interleave([a, b], y, 1, columns.checked_mul(len)?, [0; 3]);
         }
-        [Some(a), Some(b)] => arm.interleave([a, b], y, inside, len, [channels, count]),
-        [a, b] => {
-            for column in 0..inside {
-                let at = column.checked_mul(channels)?;
-                let [a, b] = [a, b].map(|row| row.map_or(Some(&none[..]), |row| row.get(at..)));
-                let rows = [a?, b?];
-                let y = y.get_mut(column.checked_mul(count)?.checked_mul(2)?..)?;
-                arm.interleave(rows, y, 1, len, [0, 0])?;
-            }
-            Some(())
-        }
-    }
+        rows => rows,
+    };
+    let steps = [above, below].map(|row| row.map_or(0, |_| channels));
+    let rows = [above, below].map(|row| row.unwrap_or(&none));
+    arm.interleave(rows, y, columns, len, [steps[0], steps[1], count])
 }

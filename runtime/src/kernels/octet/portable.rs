@@ -50,12 +50,12 @@ impl Arm for Portable {
         y: &mut [i16],
         count: usize,
         len: usize,
-        [x_step, y_step]: [usize; 2],
+        [a_step, b_step, y_step]: [usize; 3],
     ) -> Option<()> {
         let len = NonZeroUsize::new(len)?;
         for piece in 0..count {
-            let from = piece.checked_mul(x_step)?;
-            let (a, b) = (a.get(from..)?.get(..len.get())?, b.get(from..)?);
+            let from = [piece.checked_mul(a_step)?, piece.checked_mul(b_step)?];
+            let (a, b) = (a.get(from[0]..)?.get(..len.get())?, b.get(from[1]..)?);
             let y = y.get_mut(piece.checked_mul(y_step)?.checked_mul(2)?..)?;
             for ((y, a), b) in y.as_chunks_mut::<2>().0.iter_mut().zip(a).zip(b) {
                 *y = [(*a).into(), (*b).into()];

@@ -238,28 +238,23 @@ fn conv<A: Arm>(arm: A, g: &Geometry, layer: &Float<'_>, x: &[f32], y: &mut [f32
         for run in segment.runs.iter_mut() {
             run[1] = run[1].checked_mul(depth)?.checked_mul(CHANNELS)?;
         }
-        let constants = parts(layer.weights, panel).zip(layer.bias.as_chunks().0);
-        for (index, (weights, start)) in constants.enumerate() {
-            let first = index.checked_mul(CHANNELS)?;
-            let tile = Tile {
-                x: segment.image,
-                weights,
-                runs: &*segment.runs,
-                taps: segment.len.checked_mul(depth)?,
-                tap: [1, CHANNELS],
-                pixel: g.stride[1].get().checked_mul(depth)?,
-                pixels: segment.pixels,
-                start,
-                bounds: Some([layer.min, layer.max]),
-            };
-            let mut results = Results {
-                y: segment.y.get_mut(first..)?,
-                step: channels,
-                channels: channels.checked_sub(first)?.min(CHANNELS),
-            };
-            arm.shared(&tile, &mut results)?;
-        }
-        Some(())
+        let tile = Tile {
+            x: segment.image,
+            weights: layer.weights,
+            runs: &*segment.runs,
+            taps: segment.len.checked_mul(depth)?,
+            tap: [1, CHANNELS],
+            pixel: g.stride[1].get().checked_mul(depth)?,
+            pixels: segment.pixels,
+            start: &[0.0; CHANNELS],
+            bounds: Some([layer.min, layer.max]),
+        };
+        let mut results = Results {
+            y: segment.y,
+            step: channels,
+            channels,
+        };
+        arm.shared_panels(&tile, panel.get(), layer.bias.as_chunks().0, &mut results)
     })
 }
 
@@ -270,29 +265,24 @@ fn dense<A: Arm>(
     x: &[f32],
     y: &mut [f32],
 ) -> Option<()> {
-    let panel = NonZeroUsize::new(inputs.checked_mul(CHANNELS)?)?;
-    let constants = parts(layer.weights, panel).zip(layer.bias.as_chunks().0);
-    for (index, (weights, start)) in constants.enumerate() {
-        let first = index.checked_mul(CHANNELS)?;
-        let tile = Tile {
-            x,
-            weights,
-            runs: &[[0; 2]],
-            taps: inputs,
-            tap: [1, CHANNELS],
-            pixel: inputs,
-            pixels: x.len().checked_div(inputs)?,
-            start,
-            bounds: Some([layer.min, layer.max]),
-        };
-        let mut results = Results {
-            y: y.get_mut(first..)?,
-            step: outputs,
-            channels: outputs.checked_sub(first)?.min(CHANNELS),
-        };
-        arm.shared(&tile, &mut results)?;
-    }
-    Some(())
+    let tile = Tile {
+        x,
+        weights: layer.weights,
+        runs: &[[0; 2]],
+        taps: inputs,
+        tap: [1, CHANNELS],
+        pixel: inputs,
+        pixels: x.len().checked_div(inputs)?,
+        start: &[0.0; CHANNELS],
+        bounds: Some([layer.min, layer.max]),
+    };
+    let mut results = Results {
+        y,
+        step: outputs,
+        channels: outputs,
+    };
+    let panel = inputs.checked_mul(CHANNELS)?;
+    arm.shared_panels(&tile, panel, layer.bias.as_chunks().0, &mut results)
 }
 
 fn matmul<A: Arm>(
@@ -336,29 +326,22 @@ fn depthwise<A: Arm>(
         for run in segment.runs.iter_mut() {
             run[1] = run[1].checked_mul(channels)?;
         }
-        for first in (0..channels).step_by(CHANNELS) {
-            let count = channels.checked_sub(first)?.min(CHANNELS);
-            let mut start = [0.0; CHANNELS];
-            let bias = layer.bias.get(first..)?.get(..count)?;
-            start.get_mut(..count)?.copy_from_slice(bias);
-            let tile = Tile {
-                x: segment.image.get(first..)?,
-                weights: layer.weights.get(first..)?,
-                runs: &*segment.runs,
-                taps: segment.len,
-                tap: [channels, channels],
-                pixel: g.stride[1].get().checked_mul(channels)?,
-                pixels: segment.pixels,
-                start: &start,
-                bounds: Some([layer.min, layer.max]),
-            };
-            let mut results = Results {
-                y: segment.y.get_mut(first..)?,
-                step: channels,
-                channels: count,
-            };
-            arm.own(&tile, &mut results)?;
-        }
-        Some(())
+        let tile = Tile {
+            x: segment.image,
+            weights: layer.weights,
+            runs: &*segment.runs,
+            taps: segment.len,
+            tap: [channels, channels],
+            pixel: g.stride[1].get().checked_mul(channels)?,
+            pixels: segment.pixels,
+            start: &[0.0; CHANNELS],
+            bounds: Some([layer.min, layer.max]),
+        };
+        let mut results = Results {
+            y: segment.y,
+            step: channels,
+            channels,
+        };
+        arm.own_all(&tile, layer.bias, &mut results)
     })
 }

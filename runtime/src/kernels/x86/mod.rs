@@ -7,9 +7,13 @@
 
 mod conv;
 mod depthwise;
+mod lanes;
 mod panel;
+#[cfg(any(test, feature = "std"))]
+pub(super) mod peak;
 mod requantize;
 mod rows;
+mod sixteen;
 mod vnni;
 
 use super::octet::arm::{Arm, Layer, Results, Windows};
@@ -79,12 +83,12 @@ impl Arm for Avx2 {
         y: &mut [i16],
         count: usize,
         len: usize,
-        [x_step, y_step]: [usize; 2],
+        [a_step, b_step, y_step]: [usize; 3],
     ) -> Option<()> {
         for piece in 0..count {
-            let from = piece.checked_mul(x_step)?;
+            let from = [piece.checked_mul(a_step)?, piece.checked_mul(b_step)?];
             let to = piece.checked_mul(y_step)?.checked_mul(2)?;
-            let (a, b) = (a.get(from..)?.get(..len)?, b.get(from..)?.get(..len)?);
+            let (a, b) = (a.get(from[0]..)?.get(..len)?, b.get(from[1]..)?.get(..len)?);
             let y = y.get_mut(to..)?.get_mut(..len.checked_mul(2)?)?;
             // SAFETY: the processor has AVX2, since there is a value.
             unsafe { rows::interleave(a, b, y) };
