@@ -1,5 +1,7 @@
 //! Errors as help: the likely mistakes, each with its code, what is wrong, and the next step.
 
+use kinglet_export::compile::{CompileOptions, compile};
+use kinglet_export::diagnose::diagnose;
 use kinglet_export::files::{Tensor, write_tensor};
 use kinglet_export::graph::{Clamp, Data, Graph, Op};
 use kinglet_export::onnx::write;
@@ -241,9 +243,27 @@ fn layers_whose_parameters_are_computed_say_what_has_to_be_constant() {
     );
     computed("weights.onnx", 1);
     folder.fails(
-        "compile weights.onnx -o weights.kinglet",
-        "compile::unsupported",
-        &["weights must be", "docs/operators.md"],
+        "inspect weights.onnx",
+        "model::attribute",
+        &["weights must be constant", "docs/operators.md"],
+    );
+}
+
+/// No file leads here: what the importer lets through and the passes lower compiles. Graphs that are made in code may not.
+#[test]
+fn a_layer_that_has_no_kernel_says_what_it_lacks() {
+    let mut graph = classifier(true);
+    let convolution = graph.nodes[0].inputs[1];
+    if let Some(quantization) = &mut graph[convolution].quantization {
+        quantization.zero_point = 1;
+    }
+    let error = compile(&graph, &CompileOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("symmetric"), "{error}");
+    let diagnosis = diagnose(&error).unwrap();
+    assert_eq!(diagnosis.code, "compile::unsupported");
+    assert!(
+        diagnosis.help.contains("docs/operators.md"),
+        "{diagnosis:?}"
     );
 }
 

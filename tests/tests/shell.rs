@@ -88,14 +88,25 @@ fn the_archive_of_a_release_holds_what_people_need() {
         "sources/runtime/Cargo.toml",
         "sources/boards/mps2-an386/Cargo.toml",
     ] {
-        assert!(root.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file}");
+        assert!(
+            root.join(file).metadata().is_ok_and(|m| m.len() > 0),
+            "{file}"
+        );
     }
     let licences = std::fs::read_to_string(root.join("LICENSES-THIRD-PARTY.txt")).unwrap();
-    for text in ["clap ", "tract-onnx ", "Permission is hereby granted", "Apache License"] {
+    for text in [
+        "clap ",
+        "tract-onnx ",
+        "Permission is hereby granted",
+        "Apache License",
+    ] {
         assert!(licences.contains(text), "{text}");
     }
     // What only tests use is not in the command.
     assert!(!licences.contains("\nproptest "));
     let version = run(root.join("kinglet").to_str().unwrap(), &["--version"]);
-    assert_eq!(version.trim(), concat!("kinglet ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        version.trim(),
+        concat!("kinglet ", env!("CARGO_PKG_VERSION"))
+    );
 }

@@ -262,7 +262,7 @@ impl Space {
             "quantize",
             &format!(
                 "format = \"{}\"\nactivations = \"int8\"\n{step}",
-                candidate.format.name()
+                candidate.format.name().to_lowercase()
             ),
             &at_rate(LAST),
         );
