@@ -19,7 +19,6 @@ pub struct Point {
     /// How it was compiled.
     pub form: Form,
     /// What it costs and what it can.
-    #[serde(flatten)]
     pub costs: Costs,
 }
 
