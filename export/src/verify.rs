@@ -43,6 +43,13 @@ impl Comparison {
         }
     }
 
+    /// Whether a step of means is as exact as it can be against an engine that sums in another order: none off by more than 1, at
+    /// least 95 % equal. A mean of a few integers is often a tie, and the order of a float sum decides where it falls.
+    pub fn holds_but_for_ties(&self, dtype: DType) -> bool {
+        let integers = dtype != DType::F32;
+        self.holds(dtype) || integers && self.largest <= 1.0 && self.equal_share() >= 0.95
+    }
+
     fn add(&mut self, ours: &Data, reference: &Data) {
         match (ours, reference) {
             (Data::F32(a), Data::F32(b)) => {
@@ -184,6 +191,19 @@ impl Observer for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ties_may_fall_either_way_and_nothing_else() {
+        let row = |different, largest| Comparison {
+            elements: 1000,
+            different,
+            largest,
+        };
+        let but_for_ties = |row: Comparison| row.holds_but_for_ties(DType::I8);
+        assert!(!row(20, 1.0).holds(DType::I8) && but_for_ties(row(20, 1.0)));
+        assert!(!but_for_ties(row(20, 2.0)) && !but_for_ties(row(60, 1.0)));
+        assert!(!row(20, 1.0).holds_but_for_ties(DType::F32));
+    }
 
     #[test]
     fn what_is_no_number_in_both_is_equal_and_in_one_is_not() {

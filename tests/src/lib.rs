@@ -1,8 +1,10 @@
 //! What the end-to-end tests share: the model zoo, the command under test, and small networks made in code.
 
 pub mod apps;
+pub mod book;
 pub mod bounds;
 pub mod command;
+pub mod console;
 pub mod costs;
 pub mod device;
 pub mod formats;
@@ -10,6 +12,7 @@ pub mod general_network;
 pub mod hostile;
 pub mod networks;
 pub mod performance;
+pub mod pictures;
 pub mod pytorch;
 pub mod quarters;
 pub mod random;

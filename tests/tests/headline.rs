@@ -7,12 +7,14 @@ use kinglet_export::graph::{Data, Graph};
 use kinglet_export::model::load_graph;
 use kinglet_export::onnx::LoadOptions;
 use kinglet_export::quantize::{Calibration, Options, calibrate, quantize};
+use kinglet_tests::command::kinglet;
 use kinglet_tests::performance::{Rival, Rivals, folder};
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::sample;
 use kinglet_tests::{zoo, zoo_claims};
 use std::path::{Path, PathBuf};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 const BOARD: &str = "mps2-an386";
 /// Of the rival's firmware with ResNet-8, counted as its other figures.
 const RIVAL_STATIC_RAM: u64 = 576;
@@ -73,25 +75,61 @@ fn the_small_resnet_needs_a_fraction_of_what_the_rival_needs_for_the_whole_one()
     assert!(4 * instructions <= rival.instructions);
     assert!(3 * flash <= rival.code + rival.model_bytes);
     assert!(2 * ram <= rival.arena + RIVAL_STATIC_RAM + RIVAL_STACK);
+    near(&shown("compressed, Kinglet"), &[instructions, flash, ram]);
+    let theirs = [
+        rival.instructions,
+        rival.code + rival.model_bytes,
+        rival.arena + RIVAL_STATIC_RAM + RIVAL_STACK,
+    ];
+    assert_eq!(shown("int8, TensorFlow Lite Micro with CMSIS-NN"), theirs);
+}
+
+/// Integers of the README's row that begins so.
+fn shown(row: &str) -> Vec<u64> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    let row = readme
+    let line = readme
         .lines()
-        .find(|line| line.contains("cifar10-small.onnx`, Kinglet"));
-    let cells = row
-        .unwrap()
-        .split('|')
-        .map(|cell| cell.replace([',', ' '], ""));
-    let shown: Vec<u64> = cells.filter_map(|cell| cell.parse().ok()).collect();
-    // Where the sources are, and the compiler, move a few bytes of code.
-    let found = [instructions, flash, ours.arena_bytes, ram];
-    assert_eq!(shown.len(), found.len(), "{row:?}");
+        .find(|line| line.starts_with(&format!("| {row} |")));
+    let cells = line.unwrap_or_else(|| panic!("no row `{row}`")).split('|');
+    let cells = cells.map(|cell| cell.replace([',', ' '], ""));
+    cells.filter_map(|cell| cell.parse().ok()).collect()
+}
+
+/// Where the sources are, and the compiler, move a few bytes of code.
+fn near(shown: &[u64], found: &[u64]) {
+    assert_eq!(shown.len(), found.len(), "{shown:?}");
     for (shown, found) in shown.iter().zip(found) {
         assert!(
-            shown.abs_diff(found) * 500 <= found,
+            shown.abs_diff(*found) * 500 <= *found,
             "README.md has {shown}, not {found}"
         );
     }
+}
+
+/// The README's row of the whole network, and its accuracy on the test images.
+fn the_whole_one_is_as_the_readme_says() {
+    let model = zoo::root().join("models/resnet8_cifar10/model_int8.onnx");
+    let (graph, _) = load_graph(&model, &LoadOptions::default()).unwrap();
+    let ours = run(&graph, CompileOptions::default());
+    let ram = ours.arena_bytes + ours.static_ram_bytes + ours.stack_peak_bytes;
+    near(
+        &shown("int8, Kinglet"),
+        &[ours.instructions[0], ours.flash_bytes, ram],
+    );
+    let page = tempfile::tempdir().unwrap();
+    let page = page.path().join("page.html");
+    let arguments = format!(
+        "report {} -o {} --data cifar10 --pixels raw --samples 10000 --json",
+        model.display(),
+        page.display()
+    );
+    let report = kinglet(PROGRAM, arguments.split_whitespace()).json();
+    let accuracy = 100.0 * report["accuracy"].as_f64().unwrap();
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
+    let row = format!("| int8, Kinglet | {accuracy:.2} % |");
+    assert!(readme.unwrap().contains(&row), "README.md has not `{row}`");
 }
 
 /// A float model in int8, with ranges from its golden inputs.
@@ -127,5 +165,6 @@ fn low_rank_takes_its_share() {
 }
 
 zoo_claims! {
+    the_readme_s_row_of_the_whole_network: the_whole_one_is_as_the_readme_says();
     half_the_multiplications_of_a_low_rank_resnet_take_six_tenths_of_the_instructions: low_rank_takes_its_share();
 }

@@ -1,6 +1,7 @@
 //! What packagers and shells need: completions and man pages of every subcommand.
 
 use kinglet_tests::command::kinglet;
+use std::process::{Command, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
@@ -50,7 +51,6 @@ fn every_subcommand_has_a_man_page() {
 #[cfg(unix)]
 #[ignore = "needs Python, git and tar"]
 fn the_archive_of_a_release_holds_what_people_need() {
-    use std::process::Command;
     let folder = tempfile::tempdir().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/release");
     let made = Command::new(script)
@@ -109,4 +109,18 @@ fn the_archive_of_a_release_holds_what_people_need() {
         version.trim(),
         concat!("kinglet ", env!("CARGO_PKG_VERSION"))
     );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = Command::new(PROGRAM)
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(done.stderr.is_empty(), "{done:?}");
 }

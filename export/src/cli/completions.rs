@@ -1,7 +1,6 @@
 //! `kinglet completions`.
 
 use clap_complete::Shell;
-use std::io;
 
 /// Print a shell's completions of this command.
 #[derive(clap::Args)]
@@ -17,6 +16,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
     let mut command = super::command();
-    clap_complete::generate(args.shell, &mut command, "kinglet", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "kinglet", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(())
 }

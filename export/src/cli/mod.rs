@@ -83,6 +83,7 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line, runs the subcommand, prints a failure to stderr and turns it into the exit code.
 pub fn main() -> ExitCode {
+    end_when_nobody_reads();
     let result = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(args),
         Command::Train(args) => train::run(args),
@@ -117,4 +118,16 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A reader of standard output that has seen enough (`| head`) ends the program, and is no failure.
+fn end_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.starts_with("failed printing to stdout")) {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }
