@@ -213,6 +213,9 @@ impl Exploration<'_> {
         let _claim = Claim::on(self.folder)?;
         let settings = self.settings()?;
         let mut journal = Journal::open(self.folder, &settings, self.resume)?;
+        for done in &journal.trials {
+            self.tidy(done.round, done.candidate);
+        }
         let (train, held) = hold_out(&self.data)?;
         let test = std::mem::replace(&mut self.data.test, held);
         self.data.train = train;
@@ -238,7 +241,7 @@ impl Exploration<'_> {
                 break false;
             };
             journal.append(trial)?;
-            self.tidy(next);
+            self.tidy(next.round, next.candidate);
             if let Some(trial) = journal.trials.last() {
                 progress(Progress::Done(trial));
             }
@@ -327,7 +330,7 @@ impl Exploration<'_> {
             data: &self.data,
             scaling: self.scaling,
             output: &output,
-            folder: &self.work(planned),
+            folder: &self.work(planned.round, planned.candidate),
             // What a killed run has begun goes on.
             resume: true,
             seed: None,
@@ -370,15 +373,14 @@ impl Exploration<'_> {
     }
 
     /// Where a trial keeps its checkpoints.
-    fn work(&self, planned: Planned) -> PathBuf {
-        self.model_of(planned.round, planned.candidate)
-            .with_extension("compress")
+    fn work(&self, round: usize, candidate: usize) -> PathBuf {
+        self.model_of(round, candidate).with_extension("compress")
     }
 
     /// The journal has the trial: its checkpoints are of no more use.
-    fn tidy(&self, planned: Planned) {
+    fn tidy(&self, round: usize, candidate: usize) {
         // What cannot be removed only takes room.
-        let _ = fs::remove_dir_all(self.work(planned));
+        let _ = fs::remove_dir_all(self.work(round, candidate));
     }
 
     /// What the result depends on. The model may have been changed under the same name: its contents count.
