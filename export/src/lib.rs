@@ -11,6 +11,7 @@ pub mod data;
 pub mod diagnose;
 pub mod emulate;
 pub mod evaluate;
+pub mod explore;
 pub mod files;
 pub mod flash;
 pub mod graph;

@@ -1,10 +1,12 @@
 //! Errors as help: the likely mistakes, each with its code, what is wrong, and the next step.
 
+use kinglet_export::compile::{CompileOptions, compile};
+use kinglet_export::diagnose::diagnose;
 use kinglet_export::files::{Tensor, write_tensor};
-use kinglet_export::graph::{Data, Graph};
+use kinglet_export::graph::{Clamp, Data, Graph, Op};
 use kinglet_export::onnx::write;
 use kinglet_tests::command::{Done, kinglet};
-use kinglet_tests::networks::{classifier, relu};
+use kinglet_tests::networks::{Builder, classifier, relu};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -206,6 +208,66 @@ fn what_a_model_asks_for_and_does_not_run_comes_with_a_way_round() {
 }
 
 #[test]
+fn layers_whose_parameters_are_computed_say_what_has_to_be_constant() {
+    use prost::Message;
+    use tract_onnx::pb::{
+        ModelProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension, type_proto,
+    };
+    let folder = Folder::new();
+    let bytes = std::fs::read(folder.path("float.onnx")).unwrap();
+    // The first convolution's operand becomes an input of the model.
+    let computed = |name: &str, operand: usize| {
+        let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
+        let graph = model.graph.as_mut().unwrap();
+        let conv = graph.node.iter().find(|n| n.op_type == "Conv").unwrap();
+        let operand = conv.input[operand].clone();
+        let at = graph.initializer.iter().position(|t| t.name == operand);
+        let tensor = graph.initializer.remove(at.unwrap());
+        let mut input = graph.input[0].clone();
+        input.name = operand;
+        let ty = input.r#type.as_mut().unwrap().value.as_mut().unwrap();
+        let type_proto::Value::TensorType(ty) = ty;
+        let dim = |&d: &i64| Dimension {
+            value: Some(dimension::Value::DimValue(d)),
+            ..Dimension::default()
+        };
+        ty.shape.as_mut().unwrap().dim = tensor.dims.iter().map(dim).collect();
+        graph.input.push(input);
+        folder.bytes(name, &model.encode_to_vec());
+    };
+    computed("bias.onnx", 2);
+    folder.fails(
+        "inspect bias.onnx",
+        "model::attribute",
+        &["bias", "must be a constant", "docs/operators.md"],
+    );
+    computed("weights.onnx", 1);
+    folder.fails(
+        "inspect weights.onnx",
+        "model::attribute",
+        &["weights must be constant", "docs/operators.md"],
+    );
+}
+
+/// No file leads here: what the importer lets through and the passes lower compiles. Graphs that are made in code may not.
+#[test]
+fn a_layer_that_has_no_kernel_says_what_it_lacks() {
+    let mut graph = classifier(true);
+    let convolution = graph.nodes[0].inputs[1];
+    if let Some(quantization) = &mut graph[convolution].quantization {
+        quantization.zero_point = 1;
+    }
+    let error = compile(&graph, &CompileOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("symmetric"), "{error}");
+    let diagnosis = diagnose(&error).unwrap();
+    assert_eq!(diagnosis.code, "compile::unsupported");
+    assert!(
+        diagnosis.help.contains("docs/operators.md"),
+        "{diagnosis:?}"
+    );
+}
+
+#[test]
 fn weights_that_are_no_numbers_are_named() {
     let folder = Folder::new();
     let mut graph = classifier(false);
@@ -356,6 +418,27 @@ fn what_does_not_fit_says_by_how_much_and_where_it_would() {
             "microbit",
             "bytes of RAM are missing",
             "--tile smallest",
+            "mps2-an386",
+        ],
+    );
+    let mut network = Builder::new(1, true);
+    let x = network.input("x", &[1, 600], 0.1, 0);
+    let weights = network.weights(&[500, 600]);
+    let bias = network.bias(500, x, weights);
+    let y = network.activation(&[1, 500], 1.0, 0);
+    let clamp = Clamp::NONE;
+    let y = network.node(Op::FullyConnected { clamp }, &[x, weights, bias], y);
+    network.graph.outputs.push(y);
+    folder.model("weights.onnx", &network.graph);
+    folder.tensor("weights.npy", &[1, 600], Data::I8(vec![1; 600]));
+    folder.fails(
+        "emulate weights.onnx --board microbit --input weights.npy --output out.npy",
+        "board::flash",
+        &[
+            "microbit",
+            "bytes of flash are missing",
+            "--weights auto",
+            "kinglet compress",
             "mps2-an386",
         ],
     );

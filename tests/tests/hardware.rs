@@ -107,3 +107,39 @@ fn what_is_no_plan_is_refused_before_anything_is_built() {
     let error = build(board, &[0; 64], &|step| panic!("{step}")).unwrap_err();
     assert!(error.to_string().contains("plan"), "{error}");
 }
+
+#[test]
+#[cfg(unix)]
+#[ignore = "builds a vendor's HAL"]
+fn a_probe_that_does_not_answer_leaves_the_image_and_says_what_to_look_at() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let tool = folder.path().join("probe-rs");
+    let script = "#!/bin/sh\n[ \"$1\" = list ] && echo 'No debug probes were found.'\n";
+    fs::write(&tool, script).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [folder.path().to_path_buf()]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits_int8.onnx");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_kinglet-tested"))
+        .args(["flash", "--board", "nrf52840-dk"])
+        .arg(model)
+        .current_dir(folder.path())
+        .env("PATH", std::env::join_paths(folders).unwrap())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for text in [
+        "error[tool::probe]: ",
+        "help: ",
+        "probe-rs list",
+        "nothing was flashed",
+    ] {
+        assert!(stderr.contains(text), "`{text}`: {stderr}");
+    }
+    let image = folder.path().join("digits_int8-nrf52840-dk.elf");
+    assert!(image.exists(), "{stderr}");
+}

@@ -48,6 +48,70 @@ fn every_subcommand_has_a_man_page() {
 }
 
 #[test]
+#[cfg(unix)]
+#[ignore = "needs Python, git and tar"]
+fn the_archive_of_a_release_holds_what_people_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/release");
+    let made = Command::new(script)
+        .arg(folder.path())
+        .args(["--binary", PROGRAM])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{errors}");
+    let archive = String::from_utf8(made.stdout).unwrap();
+    let archive = std::path::Path::new(archive.trim());
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let done = command.args(arguments).current_dir(folder.path()).output();
+        let done = done.unwrap();
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{program}: {stderr}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    let check = "sha256sum --check *.sha256 || shasum -a 256 --check *.sha256";
+    assert!(run("sh", &["-c", check]).contains(name));
+    run("tar", &["-xzf", name]);
+    let root = folder.path().join(name.strip_suffix(".tar.gz").unwrap());
+    for file in [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "completions/kinglet.bash",
+        "completions/kinglet.powershell",
+        "man/man1/kinglet.1",
+        "man/man1/kinglet-explore.1",
+        "sources/Cargo.toml",
+        "sources/runtime/Cargo.toml",
+        "sources/boards/mps2-an386/Cargo.toml",
+    ] {
+        assert!(
+            root.join(file).metadata().is_ok_and(|m| m.len() > 0),
+            "{file}"
+        );
+    }
+    let licences = std::fs::read_to_string(root.join("LICENSES-THIRD-PARTY.txt")).unwrap();
+    for text in [
+        "clap ",
+        "tract-onnx ",
+        "Permission is hereby granted",
+        "Apache License",
+    ] {
+        assert!(licences.contains(text), "{text}");
+    }
+    // What only tests use is not in the command.
+    assert!(!licences.contains("\nproptest "));
+    let version = run(root.join("kinglet").to_str().unwrap(), &["--version"]);
+    assert_eq!(
+        version.trim(),
+        concat!("kinglet ", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut child = Command::new(PROGRAM)
         .args(["completions", "bash"])

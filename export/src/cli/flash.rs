@@ -4,7 +4,6 @@ use super::common::{self, ModelArgs, grouped};
 use crate::diagnose::IntoDiagnostic;
 use crate::flash::{self, FlashError};
 use crate::report::terminal_table;
-use miette::miette;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -71,10 +70,8 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
                     flash::default_extension(board)
                 ));
                 firmware.write(&path).into_diagnostic()?;
-                return Err(miette!(
-                    "{error}\nnothing was flashed; the image is {}",
-                    path.display()
-                ));
+                eprintln!("nothing was flashed; the image is {}", path.display());
+                return Err(error).into_diagnostic();
             }
             Err(error) => return Err(error).into_diagnostic(),
         },

@@ -11,6 +11,7 @@ mod completions;
 mod compress;
 mod demo;
 mod emulate;
+mod explore;
 mod flash;
 mod host;
 mod image;
@@ -51,6 +52,7 @@ enum Command {
     Inspect(inspect::Args),
     Train(train::Args),
     Compress(compress::Args),
+    Explore(explore::Args),
     Reproduce(reproduce::Args),
     Quantize(quantize::Args),
     Compile(compile::Args),
@@ -76,7 +78,7 @@ enum Command {
 }
 
 /// The whole command line, for what is made of it.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     Cli::command()
 }
 
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Train(args) => train::run(args),
         Command::Compress(args) => compress::run(args),
+        Command::Explore(args) => explore::run(args),
         Command::Reproduce(args) => reproduce::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Compile(args) => compile::run(args),

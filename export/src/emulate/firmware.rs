@@ -117,12 +117,19 @@ pub(crate) fn build(
         .map_err(file_error("copying the firmware", built))
 }
 
+/// The root of our sources: where this program was built, or beside it, where a release has them.
+pub(crate) fn root() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let beside = || Some(env::current_exe().ok()?.parent()?.join("sources"));
+    match built.join("boards").is_dir() {
+        true => built,
+        false => beside().filter(|s| s.is_dir()).unwrap_or(built),
+    }
+}
+
 /// The folder of the board's package.
 pub(crate) fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
-    let boards = env::var_os(BOARDS_VARIABLE).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards"),
-        PathBuf::from,
-    );
+    let boards = env::var_os(BOARDS_VARIABLE).map_or_else(|| root().join("boards"), PathBuf::from);
     let path = match board.kind {
         Kind::Emulated(_) => boards.join(board.name),
         Kind::Hardware(_) => boards.join("hardware").join(board.name),
@@ -136,10 +143,8 @@ pub(crate) fn sources(board: &Board) -> Result<PathBuf, EmulateError> {
 
 /// Where the firmware is built: beside the host's target folder, so that `cargo clean` removes it.
 fn output_directory() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-        PathBuf::from,
-    );
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     // Cargo runs in the board's folder.
     std::path::absolute(target.join("firmware")).unwrap_or_else(|_| target.join("firmware"))
 }

@@ -152,7 +152,7 @@ pub enum EmulateError {
     #[error(transparent)]
     Setup(#[from] SetupError),
     /// The firmware's sources are not where they should be.
-    #[error("no firmware sources in {}: set {} to the `boards` folder of Kinglet's sources", path.display(), firmware::BOARDS_VARIABLE)]
+    #[error("no firmware sources in {}: set {} to the folder `boards` of Kinglet's sources (a clone of the repository, or `sources` of a release)", path.display(), firmware::BOARDS_VARIABLE)]
     NoSources {
         /// Where they were looked for.
         path: PathBuf,

@@ -192,7 +192,7 @@ impl Settings {
 }
 
 fn manifest(name: &str, board: &Board, kinglet: Option<&str>) -> Result<String, ProjectError> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let own = firmware::root();
     let is_url = kinglet.is_some_and(|place| place.contains("://") || place.starts_with("git@"));
     let root = match kinglet {
         Some(place) if is_url => PathBuf::from(place),

@@ -102,6 +102,84 @@ pub(super) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Result<String, Fail
     })
 }
 
+/// Points in the plane of two figures, the first better when small, the second when large.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Scatter {
+    /// Those that nothing beats.
+    pub front: Vec<(f64, f64)>,
+    /// Others that meet the limits.
+    pub feasible: Vec<(f64, f64)>,
+    /// Those that miss a limit.
+    pub other: Vec<(f64, f64)>,
+    /// The most that x may be.
+    pub x_limit: Option<f64>,
+    /// The least that y may be.
+    pub y_limit: Option<f64>,
+}
+
+/// What the marks of a [`Scatter`] mean, with their colours.
+pub(super) const SCATTER_KEY: [(usize, &str); 4] = [
+    (0, "on the front"),
+    (2, "within the limits"),
+    (5, "outside of a limit"),
+    (1, "limit"),
+];
+
+/// Points with their limits as lines. Limits far from every point are not drawn, so that the points keep the room.
+pub(super) fn scatter(of: &Scatter) -> Result<String, Failure> {
+    let all = || of.front.iter().chain(&of.feasible).chain(&of.other);
+    let range = |pick: fn(&(f64, f64)) -> f64, limit: Option<f64>| {
+        let (low, high) = all()
+            .map(pick)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
+                (a.min(v), b.max(v))
+            });
+        if low > high {
+            return 0.0..1.0;
+        }
+        let span = (high - low).max(1e-9 + low.abs() * 1e-3);
+        let near = limit.filter(|&l| l > low - span && l < high + span);
+        let (low, high) = near.map_or((low, high), |l| (low.min(l), high.max(l)));
+        let margin = 0.06 * (high - low).max(span);
+        low - margin..high + margin
+    };
+    let (x, y) = (range(|p| p.0, of.x_limit), range(|p| p.1, of.y_limit));
+    draw(320, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(10)
+            .margin_right(30)
+            .x_label_area_size(34)
+            .y_label_area_size(90)
+            .build_cartesian_2d(x.clone(), y.clone())?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.15))
+            .label_style(("sans-serif", 18).into_font().color(&BLACK))
+            .x_labels(6)
+            .x_label_formatter(&|v| number(*v))
+            .y_label_formatter(&|v| number(*v))
+            .draw()?;
+        let [front, feasible, other, limit] = SCATTER_KEY.map(|(color, _)| COLORS[color]);
+        if let Some(l) = of.x_limit.filter(|l| x.contains(l)) {
+            let line = [(l, y.start), (l, y.end)];
+            chart.draw_series(LineSeries::new(line, limit.stroke_width(2)))?;
+        }
+        if let Some(l) = of.y_limit.filter(|l| y.contains(l)) {
+            let line = [(x.start, l), (x.end, l)];
+            chart.draw_series(LineSeries::new(line, limit.stroke_width(2)))?;
+        }
+        let mut dots = |points: &[(f64, f64)], color: RGBColor, size: i32| {
+            let dot = |&at: &(f64, f64)| Circle::new(at, size, color.filled());
+            chart.draw_series(points.iter().map(dot)).map(drop)
+        };
+        dots(&of.other, other, 3)?;
+        dots(&of.feasible, feasible, 3)?;
+        dots(&of.front, front, 5)?;
+        Ok(())
+    })
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn draw(
@@ -190,6 +268,28 @@ mod tests {
             );
             assert!(!svg.contains("#000000"));
         }
+    }
+
+    #[test]
+    fn a_scatter_has_a_mark_a_point_and_its_limits() {
+        let circles = |of: &Scatter| scatter(of).expect("drawn").matches("<circle").count();
+        let mut of = Scatter {
+            front: vec![(1.0, 90.0)],
+            feasible: vec![(2.0, 80.0), (3.0, 85.0)],
+            other: vec![(9.0, 95.0)],
+            ..Scatter::default()
+        };
+        assert_eq!(circles(&of), 4);
+        assert_eq!(circles(&Scatter::default()), 0);
+        let limit = color(SCATTER_KEY[3].0).to_uppercase();
+        let lines = |of: &Scatter| scatter(of).expect("drawn").matches(limit.as_str()).count();
+        assert_eq!(lines(&of), 0);
+        of.x_limit = Some(5.0);
+        of.y_limit = Some(82.0);
+        assert_eq!(lines(&of), 2);
+        // A board with far more than anything needs.
+        of.x_limit = Some(1e9);
+        assert_eq!(lines(&of), 1);
     }
 
     #[test]

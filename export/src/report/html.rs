@@ -108,18 +108,15 @@ impl Report {
 
     /// Adds lines over common axes: names and points.
     pub fn line_chart(&mut self, caption: &str, series: &[(String, Vec<(f64, f64)>)]) {
-        let key: String = series
-            .iter()
-            .enumerate()
-            .map(|(i, (name, _))| {
-                format!(
-                    "<span class=\"key\" style=\"background:{}\"></span>{}",
-                    chart::color(i),
-                    escape(name)
-                )
-            })
-            .collect();
-        self.chart(caption, chart::lines(series), &format!("<p>{key}</p>"));
+        let names = series.iter().enumerate();
+        let key = key(names.map(|(i, (name, _))| (i, name.as_str())));
+        self.chart(caption, chart::lines(series), &key);
+    }
+
+    /// Adds points of two figures with their limits.
+    pub fn scatter(&mut self, caption: &str, points: &chart::Scatter) {
+        let key = key(chart::SCATTER_KEY.into_iter());
+        self.chart(caption, chart::scatter(points), &key);
     }
 
     /// The whole page.
@@ -164,6 +161,18 @@ impl Report {
         // Writing to a string does not fail.
         let _ = self.body.write_fmt(text);
     }
+}
+
+/// What colours mean.
+fn key<'n>(names: impl Iterator<Item = (usize, &'n str)>) -> String {
+    let entry = |(color, name)| {
+        format!(
+            "<span class=\"key\" style=\"background:{}\"></span>{}",
+            chart::color(color),
+            escape(name)
+        )
+    };
+    format!("<p>{}</p>", names.map(entry).collect::<String>())
 }
 
 pub(super) fn escape(text: &str) -> String {

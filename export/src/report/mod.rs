@@ -7,6 +7,7 @@ mod density;
 mod html;
 mod network;
 
+pub use chart::Scatter;
 pub use density::Density;
 pub use html::Report;
 pub use network::{LayerCosts, operator};
