@@ -255,6 +255,37 @@ fn emulate_measures_and_gives_the_hosts_file() {
 }
 
 #[test]
+fn a_certificate_is_written_beside_the_plan_and_holds_in_the_emulator() {
+    let folder = Folder::new();
+    folder.json("compile model.onnx -o model.kinglet --target cortex-m4f --certify");
+    let certificate: Value =
+        serde_json::from_slice(&folder.read("model.certificate.json")).unwrap();
+    assert_eq!(certificate["target"], "cortex-m4f");
+    assert_eq!(certificate["board"], "mps2-an386");
+    let run = folder.json("emulate model.kinglet --board mps2-an386 --input in.npy --output o.npy");
+    let bound = positive(&certificate["instructions"], "bound");
+    assert!(positive(&run, "instructions") <= bound, "{bound}: {run}");
+    let arena = positive(&certificate, "arena_bytes");
+    assert_eq!(arena, positive(&run, "arena_bytes"));
+    let stack = positive(&certificate["stack"], "bound_bytes");
+    assert!(
+        positive(&run, "stack_peak_bytes") <= stack,
+        "{stack}: {run}"
+    );
+    let plan = &certificate["plan"];
+    assert_eq!(plan["sha256"].as_str().map(str::len), Some(64));
+    let layers = certificate["layers"].as_array().unwrap();
+    assert!(!layers.is_empty());
+
+    // What was never measured has no bound, and nothing is written.
+    folder.model("float.onnx", &classifier(false));
+    let done =
+        folder.kinglet("compile float.onnx -o float.kinglet --target cortex-m0 --certify c.json");
+    done.failed_naming(&["was never measured on cortex-m0"]);
+    assert!(!folder.path("float.kinglet").exists() && !folder.path("c.json").exists());
+}
+
+#[test]
 fn verify_compares_every_step_on_reference_host_and_device() {
     let folder = Folder::new();
     let report = folder.json("verify model.onnx --board mps2-an386 --input in.npy");

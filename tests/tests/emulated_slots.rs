@@ -14,6 +14,8 @@ use serde_json::Value;
 use std::fs;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
@@ -242,6 +244,43 @@ fn models_come_go_and_are_refused_over_the_uart() {
             .any(|line| line.contains("version 3 was given up: SelfTest")),
         "{log:?}"
     );
+}
+
+#[test]
+fn a_push_that_is_killed_leaves_a_model_that_runs() {
+    let bench = Bench::new();
+    let first = bench.sealed(&bench.int8, 1, Target::CortexM4f, &bench.key);
+    let begin = Instant::now();
+    assert_eq!(bench.push(&first).json()["result"], "confirmed");
+    let whole = begin.elapsed();
+    let second = bench.sealed(&bench.float, 2, Target::CortexM4f, &bench.key);
+    for percent in [2, 10, 25, 40, 60, 80] {
+        let mut push = Command::new(PROGRAM)
+            .args([Path::new("push"), &second, Path::new("--port")])
+            .arg(bench.device.port())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * percent / 100);
+        push.kill().unwrap();
+        push.wait().unwrap();
+        let mut link = bench.link();
+        let status = link.request(Message::Status);
+        let Ok(Reply::Status(status)) = status else {
+            panic!("after {percent} %: {status:?}")
+        };
+        let runs = match status.version {
+            1 => &bench.int8,
+            2 => &bench.float,
+            other => panic!("version {other}"),
+        };
+        println!("killed after {percent} %: version {}", status.version);
+        answers(&mut link, runs);
+    }
+    let third = bench.sealed(&bench.float, 3, Target::CortexM4f, &bench.key);
+    assert_eq!(bench.push(&third).json()["result"], "confirmed");
+    bench.answers_like(&bench.float);
 }
 
 #[test]

@@ -60,6 +60,12 @@ fn images_hold_the_plan(firmware: &Firmware, board: &Board, plan: &[u8]) {
     if takes("image.uf2") {
         let uf2 = write("image.uf2");
         let start = word(&uf2, 12);
+        // The RP2040's boot ROM runs the first 256 bytes only if their last four are the checksum of the others.
+        if board.name == "pico" {
+            let (stage, sum) = bin.split_at(252);
+            let crc = crc::Crc::<u32>::new(&crc::CRC_32_MPEG_2);
+            assert_eq!(crc.checksum(stage), word(sum, 0));
+        }
         for block in uf2.chunks(512) {
             let at = (word(block, 12) - start) as usize;
             let len = bin.len().saturating_sub(at).min(256);

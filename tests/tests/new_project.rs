@@ -3,8 +3,9 @@
 use kinglet_export::compile::CompileOptions;
 use kinglet_export::flash::any_board;
 use kinglet_export::model::Model;
-use kinglet_export::onnx::LoadOptions;
+use kinglet_export::onnx::{LoadOptions, write};
 use kinglet_tests::command::kinglet;
+use kinglet_tests::networks::two_inputs;
 use kinglet_tests::zoo;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,12 @@ fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
-/// Makes a project in `folder` and has cargo do `what` with it.
+/// Makes a project for the digits in `folder` and has cargo do `what` with it.
 fn project(folder: &Path, board: &str, what: &str) -> Output {
-    let model = models().join("digits_int8.onnx");
+    project_for(&models().join("digits_int8.onnx"), folder, board, what)
+}
+
+fn project_for(model: &Path, folder: &Path, board: &str, what: &str) -> Output {
     let made = kinglet(
         COMMAND,
         [
@@ -78,6 +82,31 @@ fn a_project_for_an_emulated_board_runs_and_gives_the_host_s_output() {
         .map(|&bytes| f32::from_le_bytes(bytes))
         .collect();
     assert_eq!(logged, host);
+}
+
+#[test]
+fn a_project_for_a_model_of_two_inputs_gives_the_host_s_bytes() {
+    let work = tempfile::tempdir().unwrap();
+    let (folder, model) = (work.path().join("two"), work.path().join("two.onnx"));
+    write::write(&two_inputs(false), &model).unwrap();
+    let log = succeeded(&project_for(&model, &folder, "mps2-an386", "run"));
+    let plan = folder.join("model.kinglet");
+    let opened = Model::open(&plan, &LoadOptions::default(), &CompileOptions::default()).unwrap();
+    let runner = opened.runner().unwrap();
+    let plan = runner.plan().unwrap();
+    assert_eq!(plan.input_count(), 2);
+    let zeros = (0..2).map(|i| plan.input(i).unwrap().len).sum();
+    let host = &zoo::run_on_host(&opened, &[vec![0; zeros]])[0];
+    let mut logged = Vec::new();
+    for index in 0..plan.output_count() {
+        let start = format!("output {index}: ");
+        let line = log.lines().find_map(|line| line.split_once(&start));
+        let bytes = line.unwrap_or_else(|| panic!("{log}")).1;
+        let bytes = bytes.trim_matches(['[', ']']).split(", ");
+        logged.extend(bytes.map(|byte| byte.parse::<u8>().unwrap()));
+    }
+    assert!(host.iter().any(|byte| *byte != 0), "{host:?}");
+    assert_eq!(&logged, host);
 }
 
 #[test]

@@ -69,6 +69,25 @@ pub const BOARDS: &[Board] = &[
         }),
     },
     Board {
+        name: "pico",
+        core: "Cortex-M0+",
+        plan_target: Target::CortexM0,
+        rust_target: "thumbv6m-none-eabi",
+        hal: "embassy-rp",
+        flash_len: 2 << 20,
+        ram_len: 264 << 10,
+        stack_reserve: 4096,
+        load_len: None,
+        has_slots: false,
+        kind: Kind::Hardware(Flasher::ProbeRs {
+            chip: "RP2040",
+            drive: Some(Drive {
+                name: "RPI-RP2",
+                family: 0xe48b_ff56,
+            }),
+        }),
+    },
+    Board {
         name: "pico2",
         core: "Cortex-M33",
         plan_target: Target::CortexM33,

@@ -30,14 +30,6 @@ pub enum ProjectError {
     /// The plan is not one.
     #[error("the plan cannot be run: {0}")]
     Plan(#[from] PlanError),
-    /// The program has one typed input.
-    #[error(
-        "the model has {count} inputs; projects are made for models with one input of float or int8 values"
-    )]
-    Inputs {
-        /// Inputs of the model.
-        count: usize,
-    },
     /// The model does not fit, or the board's sources are missing.
     #[error(transparent)]
     Board(#[from] EmulateError),
@@ -106,7 +98,7 @@ pub fn create(
             ),
         ),
         (".gitignore", "target/\n".to_owned()),
-        ("src/main.rs", program(board, &parsed)?),
+        ("src/main.rs", program(board, &parsed)),
     ];
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -271,26 +263,79 @@ fn main() {{
     )
 }
 
+/// What a program does with its model, as text.
+struct Use {
+    /// The inputs' values.
+    given: String,
+    /// What happens once, before the first run.
+    prepare: &'static str,
+    run: &'static str,
+    /// What a run that succeeds hands out.
+    done: &'static str,
+    log: &'static str,
+}
+
+impl Use {
+    /// One input of a type of Rust's: an array goes in, an array comes out.
+    fn typed(kind: &str, zero: &str, values: usize) -> Use {
+        Use {
+            given: format!(
+                "/// What the model is given.\nstatic INPUT: [{kind}; {values}] = [{zero}; {values}];"
+            ),
+            prepare: "",
+            run: "model.run(&INPUT)",
+            done: "output",
+            log: "defmt::info!(\"output: {}\", output);",
+        }
+    }
+
+    /// Any inputs, as bytes. States among them stay in the arena from run to run.
+    fn bytes(plan: &Plan<'_>) -> Use {
+        let inputs = (0..plan.input_count()).filter_map(|i| plan.input(i));
+        let zeros: Vec<String> = inputs.map(|input| format!("&[0; {}]", input.len)).collect();
+        Use {
+            given: format!(
+                "/// What the model is given: the bytes of each input.\nstatic INPUTS: [&[u8]; {}] = [{}];",
+                zeros.len(),
+                zeros.join(", ")
+            ),
+            prepare: "    let session = model.session();
+    for (index, bytes) in INPUTS.iter().enumerate() {
+        if let Some(input) = session.input_mut(index) {
+            input.copy_from_slice(bytes);
+        }
+    }
+",
+            run: "session.run()",
+            done: "()",
+            log: "for index in 0..session.plan().output_count() {
+                if let Some(output) = session.output(index) {
+                    defmt::info!(\"output {=usize}: {=[u8]}\", index, output);
+                }
+            }",
+        }
+    }
+}
+
 /// `src/main.rs`.
-fn program(board: &Board, plan: &Plan<'_>) -> Result<String, ProjectError> {
-    let count = plan.input_count();
-    let input = plan.input(0).filter(|_| count == 1);
-    let (kind, zero, size) = match input.as_ref().map(|input| input.dtype) {
-        Some(DType::F32) => ("f32", "0.0", 4),
-        Some(DType::I8) => ("i8", "0", 1),
-        _ => return Err(ProjectError::Inputs { count }),
+fn program(board: &Board, plan: &Plan<'_>) -> String {
+    let input = plan.input(0).filter(|_| plan.input_count() == 1);
+    let uses = match input.map(|input| (input.dtype, input.len)) {
+        Some((DType::F32, bytes)) => Use::typed("f32", "0.0", bytes / 4),
+        Some((DType::I8, bytes)) => Use::typed("i8", "0", bytes),
+        _ => Use::bytes(plan),
     };
-    let values = input.map_or(0, |input| input.len) / size;
     let text = match board.kind {
         Kind::Emulated(_) => include_str!("emulated.rs.in"),
         Kind::Hardware(_) => include_str!("hardware.rs.in"),
     };
-    Ok(text
-        .replace("BOARD_NAME", board.name)
+    text.replace("BOARD_NAME", board.name)
         .replace("BOARD_CRATE", &board.name.replace('-', "_"))
-        .replace("TYPE", kind)
-        .replace("VALUES", &values.to_string())
-        .replace("ZERO", zero))
+        .replace("GIVEN", &uses.given)
+        .replace("PREPARE", uses.prepare)
+        .replace("RUN", uses.run)
+        .replace("DONE", uses.done)
+        .replace("LOG", uses.log)
 }
 
 #[cfg(test)]

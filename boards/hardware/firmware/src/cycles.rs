@@ -4,7 +4,7 @@
 #[derive(Debug)]
 pub struct Cycles(());
 
-#[cfg(target_arch = "arm")]
+#[cfg(all(target_arch = "arm", target_has_atomic = "32"))]
 impl Cycles {
     /// Starts the counter of the debug unit, which Armv7-M and above have. It stops while the core sleeps.
     pub fn start() -> Self {
@@ -24,6 +24,54 @@ impl Cycles {
     #[inline(always)]
     pub fn now(&self) -> u32 {
         cortex_m::peripheral::DWT::cycle_count()
+    }
+}
+
+/// Armv6-M has no counter in its debug unit, but a timer of 24 bits that runs with the core's clock.
+#[cfg(all(target_arch = "arm", not(target_has_atomic = "32")))]
+mod timer {
+    use super::Cycles;
+    use core::sync::atomic::{AtomicU32, Ordering};
+    use cortex_m::peripheral::SYST;
+
+    const BITS: u32 = 24;
+
+    /// How often the timer has wrapped; the exception alone writes it.
+    static WRAPS: AtomicU32 = AtomicU32::new(0);
+
+    #[cortex_m_rt::exception]
+    fn SysTick() {
+        WRAPS.store(
+            WRAPS.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+    }
+
+    impl Cycles {
+        /// Starts the timer, whose exception counts how often it wraps: some tens of cycles of every 2²⁴.
+        pub fn start() -> Self {
+            const ON_CORE_CLOCK_WITH_EXCEPTION: u32 = 0b111;
+            // SAFETY: registers of the core that only this crate uses; starting the timer touches no memory.
+            unsafe {
+                (*SYST::PTR).rvr.write((1 << BITS) - 1);
+                (*SYST::PTR).cvr.write(0);
+                (*SYST::PTR).csr.write(ON_CORE_CLOCK_WITH_EXCEPTION);
+            }
+            Cycles(())
+        }
+
+        /// Cycles until now.
+        #[inline(always)]
+        pub fn now(&self) -> u32 {
+            loop {
+                let wraps = WRAPS.load(Ordering::Relaxed);
+                // It counts down.
+                let ticks = (1 << BITS) - 1 - SYST::get_current();
+                if WRAPS.load(Ordering::Relaxed) == wraps {
+                    return (wraps << BITS).wrapping_add(ticks);
+                }
+            }
+        }
     }
 }
 
