@@ -9,6 +9,7 @@ mod network;
 
 pub use density::Density;
 pub use html::Report;
+pub(crate) use html::escape;
 pub use network::{LayerCosts, operator};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
