@@ -90,7 +90,7 @@ with raises(kinglet.Error, "not a valid plan"):
 with raises(kinglet.Error, "cannot read", "absent.onnx", "help:") as caught:
     kinglet.compile(work / "absent.onnx")
 assert caught.error.code == "file::missing" and caught.error.help in str(caught.error)
-with raises(kinglet.Error, "target='cortex-m9'", "cortex-m4f"):
+with raises(kinglet.Error, 'target="cortex-m9"', "cortex-m4f"):
     kinglet.compile(models / "digits_int8.onnx", target="cortex-m9")
 with raises(kinglet.Error, "already quantised"):
     kinglet.quantize(models / "digits_int8.onnx", images, work / "twice.onnx")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from os import PathLike
 from typing import final
 
+__all__ = ["Compiled", "Session", "compile", "compress", "quantize"]
+
 _Tensor = tuple[str, str, list[int], float, int, str | None]
 _Stage = tuple[str, float, int, int, list[str]]
 
