@@ -32,3 +32,4 @@ pub mod slots;
 pub mod tflite;
 pub mod train;
 pub mod verify;
+pub mod web;

@@ -125,12 +125,45 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
             }
         };
         let (rows, keeps_batch) = read_input(Path::new(path), info)?;
-        tensors.push((info, rows, keeps_batch));
+        tensors.push((*info, rows, keeps_batch));
     }
     if arguments.len() != infos.len() {
         let message = format!("the model has {} input(s): {}", infos.len(), names());
         return Err(SampleError::Arguments(message));
     }
+    together(tensors)
+}
+
+/// As [`read`], of tensors by input name that errors call `samples`; the name of a model's only input may be empty.
+///
+/// # Errors
+/// A tensor is missing or does not fit.
+pub fn of_tensors(plan: &Plan<'_>, tensors: &[(String, Tensor)]) -> Result<Samples, SampleError> {
+    let infos: Vec<TensorInfo<'_>> = (0..plan.input_count())
+        .filter_map(|i| plan.input(i))
+        .collect();
+    let mut inputs = Vec::new();
+    for info in &infos {
+        let only = infos.len() == 1;
+        let found = tensors
+            .iter()
+            .find(|(name, _)| name == info.name || (only && name.is_empty()))
+            .filter(|_| tensors.len() == infos.len());
+        let Some((_, tensor)) = found else {
+            let names: Vec<_> = infos.iter().map(|i| format!("`{}`", i.name)).collect();
+            return Err(SampleError::Arguments(format!(
+                "give samples of every input of the model by its name: {}",
+                names.join(", ")
+            )));
+        };
+        let (rows, keeps_batch) = rows(tensor, Path::new("samples"), info)?;
+        inputs.push((info, rows, keeps_batch));
+    }
+    together(inputs)
+}
+
+/// The samples of all inputs, and whether they hold the model's own leading axis.
+fn together(tensors: Vec<(&TensorInfo<'_>, Vec<Vec<u8>>, bool)>) -> Result<Samples, SampleError> {
     let none = || SampleError::Arguments("the model has no inputs".into());
     let (_, first, keeps_batch) = tensors
         .iter()
@@ -160,7 +193,15 @@ pub fn read(plan: &Plan<'_>, arguments: &[String]) -> Result<Samples, SampleErro
 }
 
 fn read_input(path: &Path, info: &TensorInfo<'_>) -> Result<(Vec<Vec<u8>>, bool), SampleError> {
-    let tensor = files::read_tensor(path)?;
+    rows(&files::read_tensor(path)?, path, info)
+}
+
+/// The samples of an input in `tensor`, which errors call `path`, and whether they hold the model's own leading axis of 1.
+fn rows(
+    tensor: &Tensor,
+    path: &Path,
+    info: &TensorInfo<'_>,
+) -> Result<(Vec<Vec<u8>>, bool), SampleError> {
     let expected = info.shape();
     let row = tensor.shape.get(1..).unwrap_or_default();
     let keeps_batch = row == expected;

@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
 
-const SUBCOMMANDS: [&str; 18] = [
+const SUBCOMMANDS: [&str; 19] = [
     "inspect", "train", "compress", "quantize", "compile", "run", "emulate", "verify", "bench",
-    "report", "compare", "boards", "demo", "test", "setup", "keygen", "sign", "push",
+    "report", "compare", "boards", "demo", "test", "setup", "keygen", "sign", "push", "web",
 ];
 
 /// A folder with `model.onnx` (the int8 classifier), three samples `in.npy`, and `two.onnx` with `a.npy` and `b.npy`.

@@ -30,6 +30,7 @@ mod sign;
 mod test;
 mod train;
 mod verify;
+mod web;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ enum Command {
     Bench(bench::Args),
     Report(report::Args),
     Compare(compare::Args),
+    Web(web::Args),
     Boards(boards::Args),
     Demo(demo::Args),
     Test(test::Args),
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => report::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Web(args) => web::run(args),
         Command::Boards(args) => boards::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),

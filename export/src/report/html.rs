@@ -175,7 +175,7 @@ fn key<'n>(names: impl Iterator<Item = (usize, &'n str)>) -> String {
     format!("<p>{}</p>", names.map(entry).collect::<String>())
 }
 
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

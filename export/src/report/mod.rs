@@ -10,6 +10,7 @@ mod network;
 pub use chart::Scatter;
 pub use density::Density;
 pub use html::Report;
+pub(crate) use html::escape;
 pub use network::{LayerCosts, operator};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
