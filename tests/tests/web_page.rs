@@ -31,7 +31,12 @@ fn browse(folder: &Path, script: &str) -> (Value, Vec<String>) {
     fs::write(folder.join("frame.html"), html).unwrap();
     let browser = std::env::var_os("KINGLET_CHROMIUM").unwrap_or_else(|| "chromium".into());
     let mut child = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+        ])
         .args(["--allow-file-access-from-files", "--enable-logging=stderr"])
         .arg(format!(
             "--user-data-dir={}",
