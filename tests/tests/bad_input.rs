@@ -348,13 +348,13 @@ fn a_file_that_is_no_model_by_its_name_is_refused() {
 #[test]
 fn an_unknown_board_lists_the_known_ones() {
     let folder = Folder::new();
-    let expected = ["pico", "mps2-an386"];
+    let expected = ["pico9", "mps2-an386"];
     folder.refuses(
-        "emulate int8.onnx --board pico --input int8.npy --output out.npy",
+        "emulate int8.onnx --board pico9 --input int8.npy --output out.npy",
         &expected,
     );
-    folder.refuses("bench int8.onnx --board pico", &expected);
-    folder.refuses("verify int8.onnx --board pico --input int8.npy", &expected);
+    folder.refuses("bench int8.onnx --board pico9", &expected);
+    folder.refuses("verify int8.onnx --board pico9 --input int8.npy", &expected);
 }
 
 #[test]
