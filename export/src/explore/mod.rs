@@ -135,8 +135,8 @@ pub enum ExploreError {
         /// The board.
         board: &'static str,
     },
-    /// A plan has an operator whose costs were not measured.
-    #[error("an operator of the plan has no measured costs on this target")]
+    /// No form of the model has measured costs.
+    #[error("every form of the model has an operator without measured costs on this target")]
     NotMeasured,
     /// There are too few samples to hold some out.
     #[error("{samples} training samples are too few: some are held out to choose by")]

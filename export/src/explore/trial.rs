@@ -103,7 +103,7 @@ fn ram(compiled: &Compiled) -> Option<u64> {
     Some(compiled.arena_len as u64 + compiled.stack_bound?)
 }
 
-/// The model's plans for the target, each form that differs from the ones before it.
+/// The model's plans for the target, each form that differs from the ones before it and whose costs are known; there is one at least.
 pub(super) fn plans(
     graph: &Graph,
     accuracy: f64,
@@ -121,30 +121,28 @@ pub(super) fn plans(
                 let arena = usize::try_from(limit.saturating_sub(stack)).unwrap_or(usize::MAX);
                 room = (arena < compiled.arena_len).then_some(arena);
             }
-            add(&mut points, form, accuracy, &compiled)?;
+            add(&mut points, form, accuracy, &compiled);
         }
         // What has to be smaller than it comes, but not the smallest.
         if let Some(arena) = room {
             let memory = Memory::Limit(arena);
             let form = Form { weights, memory };
             match compile(graph, &form.options(target)) {
-                Ok(compiled) => add(&mut points, form, accuracy, &compiled)?,
+                Ok(compiled) => add(&mut points, form, accuracy, &compiled),
                 Err(CompileError::ArenaLimit { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    Ok(points)
+    match points.is_empty() {
+        true => Err(ExploreError::NotMeasured),
+        false => Ok(points),
+    }
 }
 
-fn add(
-    points: &mut Vec<Point>,
-    form: Form,
-    accuracy: f64,
-    compiled: &Compiled,
-) -> Result<(), ExploreError> {
+fn add(points: &mut Vec<Point>, form: Form, accuracy: f64, compiled: &Compiled) {
     let (Some(ram), Some(instructions)) = (ram(compiled), compiled.instructions) else {
-        return Err(ExploreError::NotMeasured);
+        return;
     };
     let costs = Costs {
         accuracy,
@@ -155,7 +153,6 @@ fn add(
     if points.iter().all(|p| p.costs != costs) {
         points.push(Point { form, costs });
     }
-    Ok(())
 }
 
 /// The graph of a model file, as it is compiled.
@@ -196,6 +193,13 @@ mod tests {
             form(Stored::Coded, Memory::Limit(900)),
             "--weights coded --arena-limit 900"
         );
+    }
+
+    #[test]
+    fn a_target_without_measured_costs_has_no_plans_to_choose_from() {
+        let graph = digits::quickly_trained().to_graph();
+        let plans = plans(&graph, 0.5, Target::Host, &Limits::default());
+        assert!(matches!(plans, Err(ExploreError::NotMeasured)), "{plans:?}");
     }
 
     #[test]
