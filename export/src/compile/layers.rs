@@ -102,17 +102,17 @@ pub(super) fn choose(facts: Facts<'_>, bands: &Bands, options: &CompileOptions) 
                 clamp,
             } => {
                 let geometry = Geometry::new(&facts.window(node, window)?);
-                if options.rounding == Rounding::Tflite {
-                    let layer = chooser.tflite(*groups, *clamp, geometry)?;
-                    layers.insert(t, layer);
-                    continue;
+                match options.rounding {
+                    Rounding::Tflite => chooser.tflite(*groups, *clamp, geometry)?,
+                    Rounding::Kinglet => {
+                        chooser.conv(geometry, *groups, *clamp, residuals.contains_key(&t))?
+                    }
                 }
-                chooser.conv(geometry, *groups, *clamp, residuals.contains_key(&t))?
             }
-            Op::FullyConnected { clamp } if options.rounding == Rounding::Tflite => {
-                chooser.tflite(1, *clamp, None)?
-            }
-            Op::FullyConnected { clamp } => chooser.fully_connected(*clamp)?,
+            Op::FullyConnected { clamp } => match options.rounding {
+                Rounding::Tflite => chooser.tflite(1, *clamp, None)?,
+                Rounding::Kinglet => chooser.fully_connected(*clamp)?,
+            },
             _ => continue,
         };
         layers.insert(t, layer);

@@ -4,7 +4,7 @@
 //! rescales sums: see [`kinglet::requantize::tflite`].
 
 use super::CompileError;
-use super::weights::{Affine, function};
+use super::weights::{Affine, function, integer};
 use crate::graph::{Clamp, Unary};
 use kinglet::format;
 use kinglet::requantize::tflite::{
@@ -32,19 +32,27 @@ impl Fixed {
         if !(real > 0.0 && real.is_finite()) {
             return None;
         }
-        let (mantissa, mut shift) = libm::frexp(real);
-        let mut multiplier = (mantissa * 2f64.powi(31)).round() as i64;
-        if multiplier == 1 << 31 {
-            multiplier /= 2;
-            shift += 1;
-        }
-        match shift {
+        let nearest = Fixed::nearest(real);
+        match nearest.shift {
             ..LEAST_SHIFT => Some(ZERO),
-            LEAST_SHIFT..=MOST_SHIFT => Some(Fixed {
+            LEAST_SHIFT..=MOST_SHIFT => Some(nearest),
+            _ => None,
+        }
+    }
+
+    /// The nearest one to a positive number, whatever its shift.
+    fn nearest(real: f64) -> Fixed {
+        let (mantissa, shift) = libm::frexp(real);
+        let multiplier = (mantissa * 2f64.powi(31)).round() as i64;
+        match multiplier == 1 << 31 {
+            true => Fixed {
+                multiplier: 1 << 30,
+                shift: shift + 1,
+            },
+            false => Fixed {
                 multiplier: multiplier as i32,
                 shift,
-            }),
-            _ => None,
+            },
         }
     }
 
@@ -175,10 +183,7 @@ fn bytes(
     result: impl Fn(i32) -> i32,
 ) -> [u8; 256] {
     std::array::from_fn(|byte| {
-        let q = match input_signed {
-            true => i32::from(byte as u8 as i8),
-            false => byte as i32,
-        };
+        let q = integer(byte as u8, input_signed);
         let (min, max) = if output_signed { (-128, 127) } else { (0, 255) };
         result(q - x.zero_point).clamp(min, max) as u8
     })
@@ -249,12 +254,7 @@ pub(super) fn exponentials(scale: f32) -> Option<[i32; 256]> {
         return None;
     }
     // It may be as large as 2³¹, where the multiplier is used for a distance of 0 alone.
-    let (mantissa, mut shift) = libm::frexp(real);
-    let mut multiplier = (mantissa * 2f64.powi(31)).round() as i64;
-    if multiplier == 1 << 31 {
-        multiplier /= 2;
-        shift += 1;
-    }
+    let Fixed { multiplier, shift } = Fixed::nearest(real);
     let radius =
         (f64::from((1 << DIFFERENCE_BITS) - 1) * 2f64.powi(31 - DIFFERENCE_BITS - shift)).floor();
     Some(std::array::from_fn(|i| {
@@ -262,7 +262,7 @@ pub(super) fn exponentials(scale: f32) -> Option<[i32; 256]> {
             return 0;
         }
         let difference = (-(i as i32)).wrapping_shl(shift as u32);
-        exponential(high_product(difference, multiplier as i32))
+        exponential(high_product(difference, multiplier))
     }))
 }
 

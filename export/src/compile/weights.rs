@@ -121,6 +121,14 @@ pub(super) fn exponentials(scale: f32) -> [f32; 256] {
     std::array::from_fn(|i| (-(i as f64) * f64::from(scale)).exp() as f32)
 }
 
+/// What a byte says as an integer.
+pub(super) fn integer(byte: u8, signed: bool) -> i32 {
+    match signed {
+        true => (byte as i8).into(),
+        false => byte.into(),
+    }
+}
+
 /// Output byte for each input byte (indexed as unsigned); `input_signed`/`output_signed` say what the bytes are.
 pub(super) fn table(
     x: Affine,
@@ -130,11 +138,7 @@ pub(super) fn table(
     f: impl Fn(f32) -> f32,
 ) -> [u8; 256] {
     std::array::from_fn(|byte| {
-        let q = if input_signed {
-            i32::from(byte as u8 as i8)
-        } else {
-            byte as i32
-        };
+        let q = integer(byte as u8, input_signed);
         let real = f(x.dequantize(q));
         if output_signed {
             y.quantize(real) as u8

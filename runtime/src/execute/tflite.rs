@@ -3,9 +3,11 @@
 use super::{Weight, binary, convolve, typed, typed_mut};
 use crate::arena::{copy, part, part_mut, parts};
 use crate::format::{self, OpCode, Span};
-use crate::kernels::{self, Geometry, Term, Tflite, TfliteDense};
+use crate::kernels::{self, Geometry, Term, Tflite};
 use crate::requantize::tflite::{Bounds, Rescale};
 use crate::step::Step;
+use zerocopy::little_endian::F64;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Runs one step. The match arms of operators outside `OPS` vanish, and their kernels with them.
 #[inline(never)]
@@ -39,11 +41,11 @@ pub(super) fn execute<const OPS: u128>(
     }
 }
 
-fn layer<'d, W: Weight>(
+fn layer<'d, W: Weight, S: FromBytes + Immutable + KnownLayout>(
     data: &'d [u8],
     p: &format::Int8,
     [weights, bias, scales]: [Span; 3],
-) -> Option<Tflite<'d, W>> {
+) -> Option<Tflite<'d, W, S>> {
     Some(Tflite {
         weights: typed(part(data, weights)?)?,
         input_zero_point: p.input_zero_point.get(),
@@ -56,19 +58,14 @@ fn layer<'d, W: Weight>(
 #[inline(always)]
 fn conv<W: Weight>(step: &Step<'_>, data: &[u8], arena: &mut [u8], depthwise: bool) -> Option<()> {
     let p = step.parameters::<format::ConvI8>()?;
-    let layer = layer::<W>(data, &p.int8, [p.weights, p.bias, p.multipliers])?;
+    let layer = layer::<W, format::Rescale>(data, &p.int8, [p.weights, p.bias, p.multipliers])?;
     convolve(step, arena, &p.window, p.groups.get(), depthwise, &layer)
 }
 
 fn dense<W: Weight>(step: &Step<'_>, data: &[u8], arena: &mut [u8]) -> Option<()> {
     let p = step.parameters::<format::FullyConnectedI8>()?;
     let (x, y) = parts(arena, step.input, step.output)?;
-    let layer = TfliteDense::<W> {
-        weights: typed(part(data, p.weights)?)?,
-        bias: typed(part(data, p.bias)?)?,
-        scales: typed(part(data, p.multipliers)?)?,
-        output: Bounds::from(&p.int8),
-    };
+    let layer = layer::<W, F64>(data, &p.int8, [p.weights, p.bias, p.multipliers])?;
     let [_, inputs, outputs] = p.shape.map(|d| d.get() as usize);
     kernels::dense(inputs, outputs, &layer, typed(x)?, typed_mut(y)?)
 }

@@ -73,8 +73,8 @@ pub use sparse::{conv_sparse, dense_sparse};
 #[cfg(not(kinglet_dsp))]
 pub use split::{conv_split, dense_split};
 pub use tflite::{
-    SUM_SHIFT, Term, Tflite, TfliteDense, add_i8_tflite, average_pool_i8_tflite, mean_i8_tflite,
-    mul_i8_tflite, quantize_tflite, softmax_i8_tflite,
+    SUM_SHIFT, Term, Tflite, add_i8_tflite, average_pool_i8_tflite, mean_i8_tflite, mul_i8_tflite,
+    quantize_tflite, softmax_i8_tflite,
 };
 #[cfg(kinglet_armv7m)]
 pub use thumb::Thumb as DepthwiseLanes;

@@ -10,9 +10,31 @@ use crate::requantize::tflite::{Bounds, Rescale, divide_by_power, high_product, 
 use core::num::NonZeroUsize;
 use zerocopy::little_endian::F64;
 
+/// A real multiplier of an output channel.
+pub trait Scale {
+    /// `sum` times this one, rounded as the kernels with such scales do it.
+    fn rescale(&self, sum: i32) -> i32;
+}
+
+/// Convolutions: in fixed point, rounded twice.
+impl Scale for format::Rescale {
+    #[inline(always)]
+    fn rescale(&self, sum: i32) -> i32 {
+        Rescale::from(self).apply(sum)
+    }
+}
+
+/// Fully connected layers: rounded once, from double precision.
+impl Scale for F64 {
+    #[inline(always)]
+    fn rescale(&self, sum: i32) -> i32 {
+        round_half_away(f64::from(sum) * self.get())
+    }
+}
+
 /// As [`super::Int8`].
 #[derive(Clone, Copy, Debug)]
-pub struct Tflite<'a, W> {
+pub struct Tflite<'a, W, S> {
     /// `i8`, or `i16` for weights that are asymmetric or too wide.
     pub weights: &'a [W],
     /// What padding means.
@@ -20,12 +42,12 @@ pub struct Tflite<'a, W> {
     /// One per output channel.
     pub bias: &'a [i32],
     /// `s_x·s_w/s_y`, one per output channel.
-    pub scales: &'a [format::Rescale],
+    pub scales: &'a [S],
     /// Zero point and bounds.
     pub output: Bounds,
 }
 
-impl<W: Copy + Into<i32>> Arithmetic for Tflite<'_, W> {
+impl<W: Copy + Into<i32>, S: Scale> Arithmetic for Tflite<'_, W, S> {
     type Element = i8;
     type Weight = W;
     type Accumulator = i32;
@@ -58,8 +80,8 @@ impl<W: Copy + Into<i32>> Arithmetic for Tflite<'_, W> {
 
     #[inline(always)]
     fn finish(&self, channel: usize, sum: i32) -> Option<i8> {
-        let scale = Rescale::from(self.scales.get(channel)?);
-        Some(self.output.saturate(scale.apply(sum)))
+        let scale = self.scales.get(channel)?;
+        Some(self.output.saturate(scale.rescale(sum)))
     }
 }
 
@@ -76,61 +98,6 @@ fn dot<W: Copy + Into<i32>>(sum: i32, x: &[i8], w: &[W]) -> i32 {
     });
     let rest = x_rest.iter().zip(w_rest);
     rest.fold(sum, |sum, (x, w)| product(sum, *x, *w))
-}
-
-/// A fully connected layer, whose results are rounded once, from double precision.
-#[derive(Clone, Copy, Debug)]
-pub struct TfliteDense<'a, W> {
-    /// `i8`, or `i16` for weights that are asymmetric or too wide.
-    pub weights: &'a [W],
-    /// One per output channel.
-    pub bias: &'a [i32],
-    /// `s_x·s_w/s_y`, one per output channel.
-    pub scales: &'a [F64],
-    /// Zero point and bounds.
-    pub output: Bounds,
-}
-
-impl<W: Copy + Into<i32>> Arithmetic for TfliteDense<'_, W> {
-    type Element = i8;
-    type Weight = W;
-    type Accumulator = i32;
-    const ZERO: i32 = 0;
-
-    #[inline(always)]
-    fn weights(&self) -> &[W] {
-        self.weights
-    }
-
-    #[inline(always)]
-    fn start(&self, channel: usize) -> Option<i32> {
-        self.bias.get(channel).copied()
-    }
-
-    #[inline(always)]
-    fn product(&self, sum: i32, x: i8, w: W) -> i32 {
-        sum.wrapping_add(i32::from(x).wrapping_mul(w.into()))
-    }
-
-    #[inline(always)]
-    fn dot(&self, sum: i32, x: &[i8], w: &[W]) -> i32 {
-        dot(sum, x, w)
-    }
-
-    /// There is no padding.
-    #[inline(always)]
-    fn padding(&self, sum: i32, _: W) -> i32 {
-        sum
-    }
-
-    #[inline(always)]
-    fn finish(&self, channel: usize, sum: i32) -> Option<i8> {
-        let scale = self.scales.get(channel)?.get();
-        Some(
-            self.output
-                .saturate(round_half_away(f64::from(sum) * scale)),
-        )
-    }
 }
 
 /// Bits by which both operands of a sum are shifted to the left.
@@ -341,8 +308,9 @@ mod tests {
         let scales = [F64::new(0.05); 4];
         let bias = [10, -10, 30, 9];
         let output = Bounds::new(3, -128, 127);
-        let layer = TfliteDense {
+        let layer = Tflite {
             weights: &[0i8; 4][..],
+            input_zero_point: 0,
             bias: &bias,
             scales: &scales,
             output,
