@@ -1,13 +1,15 @@
 //! What several commands share: the model argument, progress and printing.
 
-use crate::compile::{CompileOptions, Rounding, Target};
+use crate::compile::{CompileOptions, Rounding, StoredWeights, Target, Tiling};
 use crate::data::{self, Dataset, Scaling};
 use crate::diagnose::{self, IntoDiagnostic, print_warning};
+use crate::emulate::{self, Board, Emulation, Mode, Request};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes::Warning;
 pub(super) use crate::report::grouped;
+use crate::samples;
 use crate::train::trainer::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use kinglet::Plan;
@@ -32,6 +34,59 @@ pub(super) struct ModelArgs {
     /// How int8 results are rounded.
     #[arg(long, value_enum, default_value_t)]
     pub(super) rounding: Rounding,
+}
+
+/// What models that are only looked at are compiled for, and how.
+#[derive(clap::Args)]
+pub(super) struct BuildArgs {
+    /// What to compile for.
+    #[arg(long, value_enum, default_value = "cortex-m4f")]
+    pub(super) target: Target,
+    /// Emulated board on which everything is measured; models are compiled for its core.
+    #[arg(long, conflicts_with = "target")]
+    pub(super) board: Option<String>,
+    /// Which chains of steps run by bands of rows.
+    #[arg(long, value_enum, default_value_t)]
+    tile: Tiling,
+    /// How int8 layers' weights are stored.
+    #[arg(long, value_enum, default_value_t)]
+    weights: StoredWeights,
+}
+
+impl BuildArgs {
+    /// The board that was named, if any.
+    pub(super) fn board(&self) -> miette::Result<Option<&'static Board>> {
+        let board = self.board.as_deref().map(emulate::board).transpose();
+        board.into_diagnostic()
+    }
+
+    /// For the board, or the target where there is none.
+    pub(super) fn options(&self, board: Option<&Board>, rounding: Rounding) -> CompileOptions {
+        CompileOptions {
+            target: board.map_or(self.target, |board| board.plan_target),
+            tiling: self.tile,
+            weights: self.weights,
+            rounding,
+            ..CompileOptions::default()
+        }
+    }
+}
+
+/// Runs a model once as firmware, on seeded random numbers, with a sign of life.
+pub(super) fn emulate_once(model: &Model, board: &'static Board) -> miette::Result<Emulation> {
+    let runner = model.runner().into_diagnostic()?;
+    let sample = samples::random(&runner.plan().into_diagnostic()?);
+    let request = Request {
+        board,
+        plan: &model.plan,
+        samples: &[sample],
+        mode: Mode::Run,
+        loaded: false,
+    };
+    let progress = spinner();
+    let run = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()));
+    progress.finish_and_clear();
+    run.into_diagnostic()
 }
 
 impl ModelArgs {

@@ -1,17 +1,16 @@
 //! `kinglet compare`.
 
-use super::common::{self, grouped};
+use super::common::{self, BuildArgs, grouped};
 use super::profile::{NodeCosts, profile};
 use super::report::{DataArgs, evaluate, host_plan};
-use crate::compile::{CompileOptions, Rounding, StoredWeights, Target, Tiling};
+use crate::compile::Rounding;
 use crate::diagnose::IntoDiagnostic;
-use crate::emulate::{self, Board, Emulation, Mode, Request};
+use crate::emulate::{Board, Emulation};
 use crate::evaluate::{Evaluation, Labelled};
 use crate::model::Model;
 use crate::onnx::LoadOptions;
 use crate::passes;
 use crate::report::{Report, readable, terminal_table};
-use crate::samples;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -29,18 +28,8 @@ pub(super) struct Args {
     a: PathBuf,
     /// The second one, which the ratios are of.
     b: PathBuf,
-    /// What to compile for.
-    #[arg(long, value_enum, default_value = "cortex-m4f")]
-    target: Target,
-    /// Emulated board on which both run.
-    #[arg(long, conflicts_with = "target")]
-    board: Option<String>,
-    /// Which chains of steps run by bands of rows.
-    #[arg(long, value_enum, default_value_t)]
-    tile: Tiling,
-    /// How int8 layers' weights are stored.
-    #[arg(long, value_enum, default_value_t)]
-    weights: StoredWeights,
+    #[command(flatten)]
+    build: BuildArgs,
     /// How int8 results are rounded.
     #[arg(long, value_enum, default_value_t)]
     rounding: Rounding,
@@ -71,19 +60,14 @@ struct Figure {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let board = args.board.as_deref().map(emulate::board).transpose();
-    let board = board.into_diagnostic()?;
+    let board = args.build.board()?;
     let open = |path: &PathBuf| open(&args, path, board);
     let mut sides = [open(&args.a)?, open(&args.b)?];
     let data = args.data.read(&sides[0].model)?;
     if let Some(data) = &data {
         for side in &mut sides {
-            let options = CompileOptions {
-                rounding: args.rounding,
-                ..CompileOptions::default()
-            };
             let load = LoadOptions::default();
-            let plan = host_plan(&side.path, &load, &side.model, &options)?;
+            let plan = host_plan(&side.path, &load, &side.model, args.rounding)?;
             side.said = Some(evaluate(&side.model, &plan, data)?);
         }
     }
@@ -109,19 +93,11 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
 }
 
 fn open(args: &Args, path: &Path, board: Option<&'static Board>) -> miette::Result<Side> {
-    let options = CompileOptions {
-        target: board.map_or(args.target, |board| board.plan_target),
-        tiling: args.tile,
-        weights: args.weights,
-        rounding: args.rounding,
-        ..CompileOptions::default()
-    };
+    let options = args.build.options(board, args.rounding);
     let model = Model::open(path, &LoadOptions::default(), &options).into_diagnostic()?;
     common::print_warnings(&model.warnings);
-    let device = match board {
-        Some(board) => Some(device(&model, board)?),
-        None => None,
-    };
+    let device = board.map(|board| common::emulate_once(&model, board));
+    let device = device.transpose()?;
     let nodes = profile(&model, &[]);
     Ok(Side {
         path: path.into(),
@@ -130,22 +106,6 @@ fn open(args: &Args, path: &Path, board: Option<&'static Board>) -> miette::Resu
         device,
         said: None,
     })
-}
-
-fn device(model: &Model, board: &'static Board) -> miette::Result<Emulation> {
-    let runner = model.runner().into_diagnostic()?;
-    let sample = samples::random(&runner.plan().into_diagnostic()?);
-    let request = Request {
-        board,
-        plan: &model.plan,
-        samples: &[sample],
-        mode: Mode::Run,
-        loaded: false,
-    };
-    let progress = common::spinner();
-    let run = emulate::emulate(&request, &|text| progress.set_message(text.to_owned()));
-    progress.finish_and_clear();
-    run.into_diagnostic()
 }
 
 fn figures(sides: &[Side; 2]) -> Vec<Figure> {
@@ -183,7 +143,7 @@ fn figures(sides: &[Side; 2]) -> Vec<Figure> {
     });
     figure("RAM, bytes", "ram_bytes", &|s| {
         let d = s.device.as_ref()?;
-        Some(d.arena_bytes + d.static_ram_bytes + d.stack_peak_bytes)
+        Some(d.ram_bytes())
     });
     figures
 }
@@ -345,7 +305,7 @@ fn print_json(args: &Args, sides: &[Side; 2], figures: &[Figure], data: Option<&
     common::print_json(&json!({
         "a": side(0),
         "b": side(1),
-        "board": args.board,
+        "board": args.build.board,
         "samples": data.map(|d| d.labels.len()),
         "only_a_right": disagreement.map(|(only, _)| only[0]),
         "only_b_right": disagreement.map(|(only, _)| only[1]),

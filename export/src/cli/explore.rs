@@ -3,13 +3,11 @@
 use super::common;
 use super::compress::Shown;
 use crate::diagnose::IntoDiagnostic;
-use crate::emulate::{self, Emulation, Mode, Request};
+use crate::emulate::{self, Emulation};
 use crate::explore::page::{self, Searched};
 use crate::explore::{Exploration, Limits, Outcome, Progress};
 use crate::flash;
-use crate::host::Runner;
 use crate::report::terminal_table;
-use crate::samples;
 use miette::ensure;
 use serde_json::json;
 use std::path::PathBuf;
@@ -174,28 +172,15 @@ pub(super) fn run(args: Args) -> miette::Result<()> {
 /// Runs the front's plans as firmware.
 fn count(board: &str, outcome: &Outcome) -> miette::Result<Vec<Emulation>> {
     let board = emulate::board(board).into_diagnostic()?;
-    let progress = common::spinner();
     let run = |member: &crate::explore::Member| {
-        let model = crate::model::Model::open(
+        let plan = crate::model::Model::open(
             &member.stem.with_extension("kinglet"),
             &crate::onnx::LoadOptions::default(),
             &crate::compile::CompileOptions::default(),
-        )
-        .into_diagnostic()?;
-        let runner = Runner::new(&model.plan).into_diagnostic()?;
-        let sample = samples::random(&runner.plan().into_diagnostic()?);
-        let request = Request {
-            board,
-            plan: &model.plan,
-            samples: &[sample],
-            mode: Mode::Run,
-            loaded: false,
-        };
-        emulate::emulate(&request, &|text| progress.set_message(text.to_owned())).into_diagnostic()
+        );
+        common::emulate_once(&plan.into_diagnostic()?, board)
     };
-    let counted = outcome.front.iter().map(run).collect();
-    progress.finish_and_clear();
-    counted
+    outcome.front.iter().map(run).collect()
 }
 
 fn print(args: &Args, searched: &Searched, outcome: &Outcome, counted: &[Emulation]) {
@@ -218,7 +203,7 @@ fn print(args: &Args, searched: &Searched, outcome: &Outcome, counted: &[Emulati
                 "counted": run.map(|run| json!({
                     "instructions": run.instructions.first(),
                     "flash_bytes": run.flash_bytes,
-                    "ram_bytes": run.arena_bytes + run.static_ram_bytes + run.stack_peak_bytes,
+                    "ram_bytes": run.ram_bytes(),
                 })),
             })
         };

@@ -1,8 +1,8 @@
 //! `kinglet report`.
 
-use super::common::{self, ModelArgs, grouped};
+use super::common::{self, BuildArgs, ModelArgs, grouped};
 use super::profile::{NodeCosts, profile};
-use crate::compile::{CompileOptions, Compiled, StoredWeights, Target, Tiling};
+use crate::compile::{CompileOptions, Compiled, Rounding};
 use crate::compress::report as layers;
 use crate::compress::run::RELATIVE_STEP;
 use crate::data::Scaling;
@@ -34,18 +34,8 @@ pub(super) struct Args {
     /// The page to write.
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
-    /// What to compile for.
-    #[arg(long, value_enum, default_value = "cortex-m4f")]
-    target: Target,
-    /// Emulated board on which instructions are counted and bytes are compared; the model is compiled for its core.
-    #[arg(long, conflicts_with = "target")]
-    board: Option<String>,
-    /// Which chains of steps run by bands of rows.
-    #[arg(long, value_enum, default_value_t)]
-    tile: Tiling,
-    /// How int8 layers' weights are stored.
-    #[arg(long, value_enum, default_value_t)]
-    weights: StoredWeights,
+    #[command(flatten)]
+    build: BuildArgs,
     #[command(flatten)]
     data: DataArgs,
     /// The float model that this one comes from, to compare accuracies.
@@ -123,15 +113,8 @@ struct Device {
 }
 
 pub(super) fn run(args: Args) -> miette::Result<()> {
-    let board = args.board.as_deref().map(emulate::board).transpose();
-    let board = board.into_diagnostic()?;
-    let options = CompileOptions {
-        target: board.map_or(args.target, |board| board.plan_target),
-        tiling: args.tile,
-        weights: args.weights,
-        rounding: args.model.rounding,
-        ..CompileOptions::default()
-    };
+    let board = args.build.board()?;
+    let options = args.build.options(board, args.model.rounding);
     let model =
         Model::open(&args.model.model, &args.model.load_options(), &options).into_diagnostic()?;
     common::print_warnings(&model.warnings);
@@ -156,12 +139,8 @@ fn answers(args: &Args, model: &Model) -> miette::Result<Option<Answers>> {
     };
     let progress = common::spinner();
     progress.set_message(format!("{} samples", data.labels.len()));
-    let options = CompileOptions {
-        rounding: args.model.rounding,
-        ..CompileOptions::default()
-    };
-    let path = &args.model.model;
-    let plan = host_plan(path, &args.model.load_options(), model, &options)?;
+    let (path, rounding) = (&args.model.model, args.model.rounding);
+    let plan = host_plan(path, &args.model.load_options(), model, rounding)?;
     let ours = evaluate(model, &plan, &data)?;
     let float = match &args.float {
         Some(path) => {
@@ -175,18 +154,21 @@ fn answers(args: &Args, model: &Model) -> miette::Result<Option<Answers>> {
     Ok(Some(Answers { data, ours, float }))
 }
 
-/// The same model for this machine; a plan is what it is.
-/// A plan of the model for this machine.
+/// A plan of the model for this machine; a plan is what it is.
 pub(super) fn host_plan(
     path: &Path,
     load: &LoadOptions,
     model: &Model,
-    options: &CompileOptions,
+    rounding: Rounding,
 ) -> miette::Result<Vec<u8>> {
     if model.graph.is_none() {
         return Ok(model.plan.clone());
     }
-    let host = Model::open(path, load, options);
+    let options = CompileOptions {
+        rounding,
+        ..CompileOptions::default()
+    };
+    let host = Model::open(path, load, &options);
     Ok(host.into_diagnostic()?.plan)
 }
 
@@ -303,10 +285,9 @@ fn facts(model: &Model, answers: Option<&Answers>, device: Option<&Device>) -> V
                 grouped(d.run.code_bytes)
             ),
         );
-        let ram = d.run.arena_bytes + d.run.static_ram_bytes + d.run.stack_peak_bytes;
         fact(
             "RAM",
-            bytes(ram as usize),
+            bytes(d.run.ram_bytes() as usize),
             format!(
                 "arena {}, static {}, stack {}",
                 grouped(d.run.arena_bytes),
@@ -342,7 +323,7 @@ fn page(
     device: Option<&Device>,
 ) -> Report {
     let mut report = Report::new(&model.name);
-    let target = crate::compile::cost::name(args.target);
+    let target = crate::compile::cost::name(args.build.target);
     report.note(&match (device, &model.compiled) {
         (Some(d), _) => format!(
             "Compiled for and run on {} ({}), emulated.",
@@ -548,7 +529,7 @@ fn print(
     common::print_json(&json!({
         "model": model.name,
         "report": args.output,
-        "board": args.board,
+        "board": args.build.board,
         "macs": model.macs(),
         "plan_bytes": model.plan.len(),
         "arena_bytes": compiled.map(|c| c.arena_len),

@@ -76,6 +76,13 @@ pub struct Emulation {
     pub log: Vec<String>,
 }
 
+impl Emulation {
+    /// RAM in all: arena, static RAM and the stack's peak.
+    pub fn ram_bytes(&self) -> u64 {
+        self.arena_bytes + self.static_ram_bytes + self.stack_peak_bytes
+    }
+}
+
 /// Why a plan could not be emulated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -197,12 +197,11 @@ pub const COUNTED: [&str; 5] = ["", "instructions", "flash with code", "RAM in a
 pub fn counted_rows(front: &[Member], counted: &[Emulation]) -> Vec<Vec<String>> {
     let row = |(member, run): (&Member, &Emulation)| {
         let name = member.stem.file_name().unwrap_or_default();
-        let ram = run.arena_bytes + run.static_ram_bytes + run.stack_peak_bytes;
         vec![
             name.to_string_lossy().into_owned(),
             grouped(run.instructions.first().copied().unwrap_or(0)),
             grouped(run.flash_bytes),
-            grouped(ram),
+            grouped(run.ram_bytes()),
             grouped(run.stack_peak_bytes),
         ]
     };

@@ -4,7 +4,9 @@
 
 use super::grouped;
 use super::html::escape;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use std::ops::Range;
 
 /// Colours of series, legible on white and on near-black.
 const COLORS: [RGBColor; 6] = [
@@ -62,11 +64,7 @@ pub(super) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Result<String, Fail
             .filter(|(x, y)| x.is_finite() && y.is_finite())
     };
     let range = |pick: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points()
-            .map(pick)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
-                (a.min(v), b.max(v))
-            });
+        let (low, high) = extent(points().map(pick));
         match high - low {
             span if span > 0.0 => low..high,
             _ if low.is_finite() => low - 0.5..low + 0.5,
@@ -74,20 +72,7 @@ pub(super) fn lines(series: &[(String, Vec<(f64, f64)>)]) -> Result<String, Fail
         }
     };
     draw(320, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .margin_right(30)
-            .x_label_area_size(34)
-            .y_label_area_size(90)
-            .build_cartesian_2d(range(|p| p.0), range(|p| p.1))?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.15))
-            .label_style(("sans-serif", 18).into_font().color(&BLACK))
-            .x_label_formatter(&|v| number(*v))
-            .y_label_formatter(&|v| number(*v))
-            .draw()?;
+        let mut chart = axes(area, range(|p| p.0), range(|p| p.1), 11)?;
         for (i, (_, values)) in series.iter().enumerate() {
             let values = values
                 .iter()
@@ -129,11 +114,7 @@ pub(super) const SCATTER_KEY: [(usize, &str); 4] = [
 pub(super) fn scatter(of: &Scatter) -> Result<String, Failure> {
     let all = || of.front.iter().chain(&of.feasible).chain(&of.other);
     let range = |pick: fn(&(f64, f64)) -> f64, limit: Option<f64>| {
-        let (low, high) = all()
-            .map(pick)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
-                (a.min(v), b.max(v))
-            });
+        let (low, high) = extent(all().map(pick));
         if low > high {
             return 0.0..1.0;
         }
@@ -145,21 +126,7 @@ pub(super) fn scatter(of: &Scatter) -> Result<String, Failure> {
     };
     let (x, y) = (range(|p| p.0, of.x_limit), range(|p| p.1, of.y_limit));
     draw(320, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .margin_right(30)
-            .x_label_area_size(34)
-            .y_label_area_size(90)
-            .build_cartesian_2d(x.clone(), y.clone())?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.15))
-            .label_style(("sans-serif", 18).into_font().color(&BLACK))
-            .x_labels(6)
-            .x_label_formatter(&|v| number(*v))
-            .y_label_formatter(&|v| number(*v))
-            .draw()?;
+        let mut chart = axes(area, x.clone(), y.clone(), 6)?;
         let [front, feasible, other, limit] = SCATTER_KEY.map(|(color, _)| COLORS[color]);
         if let Some(l) = of.x_limit.filter(|l| x.contains(l)) {
             let line = [(l, y.start), (l, y.end)];
@@ -181,6 +148,39 @@ pub(super) fn scatter(of: &Scatter) -> Result<String, Failure> {
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
+
+/// A pair of axes with at most so many labels of x.
+fn axes<'a>(
+    area: &Area<'a>,
+    x: Range<f64>,
+    y: Range<f64>,
+    x_labels: usize,
+) -> Result<ChartContext<'a, SVGBackend<'a>, Plane>, Failure> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .margin_right(30)
+        .x_label_area_size(34)
+        .y_label_area_size(90)
+        .build_cartesian_2d(x, y)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.15))
+        .label_style(("sans-serif", 18).into_font().color(&BLACK))
+        .x_labels(x_labels)
+        .x_label_formatter(&|v| number(*v))
+        .y_label_formatter(&|v| number(*v))
+        .draw()?;
+    Ok(chart)
+}
+
+/// The least and the greatest value; the other way round where there is none.
+fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| {
+        (a.min(v), b.max(v))
+    })
+}
 
 fn draw(
     height: u32,
