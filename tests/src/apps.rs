@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// A model of this source tree.
 pub fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+    crate::root().join(path)
 }
 
 /// The plan of a model.

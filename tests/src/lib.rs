@@ -3,6 +3,7 @@
 pub mod apps;
 pub mod book;
 pub mod bounds;
+pub mod browser;
 pub mod command;
 pub mod console;
 pub mod costs;
@@ -22,3 +23,10 @@ pub mod split_network;
 pub mod ties;
 pub mod wide_network;
 pub mod zoo;
+
+use std::path::{Path, PathBuf};
+
+/// The root of this source tree.
+pub fn root() -> PathBuf {
+    book::normal(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+}

@@ -1,7 +1,8 @@
 //! Pictures of the README and the book, drawn from the tables that stand beside them, so that the two cannot differ.
 
-use crate::book::{FOLDER, root};
+use crate::book::FOLDER;
 use crate::performance::{Rivals, Table, folder};
+use crate::root;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 

@@ -1,27 +1,12 @@
 //! Pages of the repository: all in the book, links that lead somewhere, pictures that show the tables.
 
 use kinglet_tests::book::links::{Link, anchors, links};
-use kinglet_tests::book::{Chapters, FOLDER, normal, root};
-use kinglet_tests::pictures;
+use kinglet_tests::book::{self, Chapters, FOLDER, normal};
+use kinglet_tests::{pictures, root};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// Markdown files under version control, from the root.
 fn pages() -> Vec<PathBuf> {
-    let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "*.md",
-        ])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(listed.status.success());
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let pages: Vec<PathBuf> = listed.lines().map(PathBuf::from).collect();
+    let pages = book::pages();
     assert!(pages.len() > 30, "{pages:?}");
     pages
 }

@@ -1,29 +1,18 @@
 //! Command lines in the documents: each is one that the command takes.
 
+use kinglet_tests::book::{self, FOLDER};
+use kinglet_tests::root;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// Markdown files of users: the README and everything in `docs`.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![root().join("README.md"), root().join("boards/README.md")];
-    let mut folders = vec![root().join("docs")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension() {
-                _ if path.is_dir() => folders.push(path),
-                Some(extension) if extension == "md" => pages.push(path),
-                _ => {}
-            }
-        }
-    }
-    pages.sort();
-    pages
+    let users = |page: &PathBuf| {
+        let one = ["README.md", "boards/README.md"].map(Path::new);
+        one.contains(&page.as_path()) || page.starts_with(FOLDER)
+    };
+    book::pages().into_iter().filter(users).collect()
 }
 
 /// Lines of code blocks, indented or fenced, with those that a backslash continues joined: line number and text.
@@ -98,7 +87,7 @@ fn every_command_line_of_the_documents_is_one_that_the_command_takes() {
     let mut subcommands = BTreeSet::new();
     let mut count = 0;
     for path in pages() {
-        let page = fs::read_to_string(&path).unwrap();
+        let page = fs::read_to_string(root().join(&path)).unwrap();
         for (line, text) in code(&page) {
             let Some(words) = command(&text) else {
                 continue;
@@ -106,7 +95,7 @@ fn every_command_line_of_the_documents_is_one_that_the_command_takes() {
             count += 1;
             subcommands.extend(words.get(1).cloned());
             if let Err(error) = kinglet_export::cli::command().try_get_matches_from(&words) {
-                let name = path.strip_prefix(root()).unwrap_or(&path).display();
+                let name = path.display();
                 let first = error.to_string();
                 let first = first.lines().next().unwrap_or_default().to_owned();
                 wrong.push(format!("{name}:{line}: {text}\n    {first}"));

@@ -11,7 +11,7 @@ use kinglet_tests::command::kinglet;
 use kinglet_tests::performance::{Rival, Rivals, folder};
 use kinglet_tests::random::Random;
 use kinglet_tests::random_network::sample;
-use kinglet_tests::{zoo, zoo_claims};
+use kinglet_tests::{root, zoo, zoo_claims};
 use std::path::{Path, PathBuf};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
@@ -21,8 +21,7 @@ const RIVAL_STATIC_RAM: u64 = 576;
 const RIVAL_STACK: u64 = 1_380;
 
 fn exported(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("../export/zoo").join(name)
+    root().join("export/zoo").join(name)
 }
 
 /// The graph as firmware; `options` but for the target, which is the board's.
@@ -70,7 +69,7 @@ fn the_small_resnet_needs_a_fraction_of_what_the_rival_needs_for_the_whole_one()
     let ours = run(&graph, options);
     let rival = rival();
     let (instructions, flash) = (ours.instructions[0], ours.flash_bytes);
-    let ram = ours.arena_bytes + ours.static_ram_bytes + ours.stack_peak_bytes;
+    let ram = ours.ram_bytes();
     println!("{instructions} instructions, {flash} bytes of flash, {ram} of RAM");
     assert!(4 * instructions <= rival.instructions);
     assert!(3 * flash <= rival.code + rival.model_bytes);
@@ -84,10 +83,13 @@ fn the_small_resnet_needs_a_fraction_of_what_the_rival_needs_for_the_whole_one()
     assert_eq!(shown("int8, TensorFlow Lite Micro with CMSIS-NN"), theirs);
 }
 
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
 /// Integers of the README's row that begins so.
 fn shown(row: &str) -> Vec<u64> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let readme = readme();
     let line = readme
         .lines()
         .find(|line| line.starts_with(&format!("| {row} |")));
@@ -112,13 +114,12 @@ fn the_whole_one_is_as_the_readme_says() {
     let model = zoo::root().join("models/resnet8_cifar10/model_int8.onnx");
     let (graph, _) = load_graph(&model, &LoadOptions::default()).unwrap();
     let ours = run(&graph, CompileOptions::default());
-    let ram = ours.arena_bytes + ours.static_ram_bytes + ours.stack_peak_bytes;
+    let ram = ours.ram_bytes();
     near(
         &shown("int8, Kinglet"),
         &[ours.instructions[0], ours.flash_bytes, ram],
     );
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let readme = readme();
     let says = |row: String| assert!(readme.contains(&row), "README.md has not `{row}`");
     says(format!(
         "| int8, Kinglet | {} % |",

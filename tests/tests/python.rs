@@ -1,9 +1,9 @@
 //! The Python package: its wheel is built and installed, and `tests/python_package.py` uses it. It needs a Python with maturin, mypy, numpy,
 //! onnx, which `KINGLET_PYTHON` names; with CI set, it fails without them.
 
+use kinglet_tests::root;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
@@ -39,10 +39,6 @@ fn python() -> Option<OsString> {
     );
     println!("not tried: KINGLET_PYTHON names no Python with maturin, mypy, numpy and onnx");
     None
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 #[test]
@@ -92,10 +88,10 @@ fn the_wheel_compiles_runs_quantises_and_compresses() {
                     .unwrap()
                     .join("tests/python_package.py"),
             )
-            .arg(root().canonicalize().unwrap().join("tests/models"))
+            .arg(root().join("tests/models"))
             .arg(&work)
             .arg(PROGRAM)
-            .arg(root().canonicalize().unwrap().join("docs/python.md")),
+            .arg(root().join("docs/python.md")),
     );
     assert!(said.ends_with("the package is right\n"), "{said}");
     let typed = [

@@ -1,9 +1,9 @@
 //! `kinglet report`: what the page says, that it needs nothing else, and that it fits a phone.
 
+use kinglet_tests::browser::chromium;
 use kinglet_tests::command::{Done, kinglet};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kinglet-tested");
@@ -161,32 +161,15 @@ struct Seen {
 const PHONE: u64 = 390;
 
 fn look(folder: &Path, page: &str) -> Seen {
-    let frame = folder.join("frame.html");
     let script = "onload = () => { const page = f.contentDocument; \
         document.body.dataset.seen = JSON.stringify({ width: page.documentElement.scrollWidth, text: page.body.innerText }); }";
     let html = format!(
         "<!DOCTYPE html><meta charset=\"utf-8\"><body><iframe id=\"f\" src=\"{page}\" \
          style=\"width:{PHONE}px;height:844px;border:0\"></iframe><script>{script}</script>"
     );
-    std::fs::write(&frame, html).unwrap();
-    let browser = std::env::var_os("KINGLET_CHROMIUM").unwrap_or_else(|| "chromium".into());
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-        ])
-        .args([
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            "--dump-dom",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
-        .arg(format!("file://{}", frame.display()))
+    std::fs::write(folder.join("frame.html"), html).unwrap();
+    let output = chromium(folder, "frame.html")
+        .arg("--dump-dom")
         .output()
         .expect("chromium starts");
     let dom = String::from_utf8(output.stdout).unwrap();

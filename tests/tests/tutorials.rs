@@ -1,7 +1,7 @@
 //! The README's first screen and the tutorials, followed literally: their commands print what they show.
 
-use kinglet_tests::book::root;
 use kinglet_tests::console::{Shown, compare, shown};
+use kinglet_tests::root;
 use std::path::Path;
 use std::process::Command;
 

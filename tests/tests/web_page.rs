@@ -5,13 +5,14 @@ use kinglet_export::files::read_tensor;
 use kinglet_export::graph::Data;
 use kinglet_export::host::Runner;
 use kinglet_export::samples;
+use kinglet_tests::browser::chromium;
 use kinglet_tests::command::kinglet;
 use kinglet_tests::general_network::general;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -29,20 +30,7 @@ fn browse(folder: &Path, script: &str) -> (Value, Vec<String>) {
          try {{ {script} }} catch (e) {{ say({{ failed: String(e) }}); }}</script>"
     );
     fs::write(folder.join("frame.html"), html).unwrap();
-    let browser = std::env::var_os("KINGLET_CHROMIUM").unwrap_or_else(|| "chromium".into());
-    let mut child = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-        ])
-        .args(["--allow-file-access-from-files", "--enable-logging=stderr"])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
-        .arg(format!("file://{}", folder.join("frame.html").display()))
+    let mut child = chromium(folder, "frame.html")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,6 +1,7 @@
 //! mdBook's preprocessor for our book: leads links between pages of the repository to the book's chapters.
 
-use kinglet_tests::book::{Chapters, FOLDER, root};
+use kinglet_tests::book::{Chapters, FOLDER};
+use kinglet_tests::root;
 use serde_json::Value;
 use std::process::ExitCode;
 

@@ -5,17 +5,31 @@
 
 pub mod links;
 
+use crate::root;
 use links::{Link, links};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 /// Folder of the book's pages in the repository.
 pub const FOLDER: &str = "docs";
 
-/// The repository's root.
-pub fn root() -> PathBuf {
-    normal(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+/// Markdown files under version control, or that could be, as paths from the repository's root.
+///
+/// # Panics
+///
+/// Without git.
+pub fn pages() -> Vec<PathBuf> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .arg("*.md")
+        .current_dir(root())
+        .output();
+    let listed = listed.expect("git lists files");
+    assert!(listed.status.success(), "{listed:?}");
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    listed.lines().map(PathBuf::from).collect()
 }
 
 /// Chapters by the page whose text they have; both are paths from the repository's root.
